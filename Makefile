@@ -1,0 +1,45 @@
+# Thin fronts for Meson and the scripts, for whoever just wants to run it. All of the building is in meson.build.
+#
+# make itself ends with 2 whenever a command of its fails, and prints the command's own exit status; scripts/run passes it on.
+
+.PHONY: help build run configure-tests test bench soak clean
+
+help:
+	@echo 'make build           install what the build needs, build the library into build/'
+	@echo 'make run CMD="..."   the same, then run a shell command with the library preloaded'
+	@echo 'make test            install what the tests need, build, run all tests'
+	@echo 'make bench           install the other allocators, build, run the benchmarks'
+	@echo 'make soak            the long tests, which `make test` leaves out'
+	@echo 'make clean           remove the build folders'
+
+# All output of building goes to standard error: standard output is the command's own.
+build:
+	@scripts/install-dependencies build
+	@test -f build/build.ninja || meson setup build --buildtype=release >&2
+	@output=$$(meson compile -C build tiermalloc:shared_library 2>&1) || { echo "$$output" >&2; exit 1; }
+
+# The command goes through the environment as it was written, so that make expands nothing in it. It does not see make's own
+# variables: they would reach a make that it might run.
+run: export TIERMALLOC_COMMAND = $(value CMD)
+run: build
+	@test -n "$$TIERMALLOC_COMMAND" || { echo 'usage: make run CMD="command and arguments"' >&2; exit 2; }
+	@command=$$TIERMALLOC_COMMAND; unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CMD TIERMALLOC_COMMAND; \
+	exec scripts/run sh -c "$$command"
+
+# A build folder made before the tests' packages were installed has no tests in it: it is configured again.
+configure-tests:
+	@scripts/install-dependencies test
+	@if test -f build/build.ninja; then meson setup --reconfigure build; else meson setup build --buildtype=release; fi
+
+test: configure-tests
+	meson test -C build --print-errorlogs
+
+soak: configure-tests
+	meson test -C build --print-errorlogs --setup soak --suite soak
+
+bench: build
+	@scripts/install-dependencies bench
+	meson compile -C build bench
+
+clean:
+	rm -rf build build-*

@@ -1,0 +1,122 @@
+/* glibc's interface to statistics and tuning: mallinfo and its like, malloc_info, mallopt. */
+#include <errno.h>
+#include <limits.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "abi.h"
+#include "observe/statistics.h"
+#include "pageheap/pageheap.h"
+#include "process.h"
+
+#if !__GLIBC_PREREQ(2, 33)
+struct mallinfo2 {
+	size_t arena, ordblks, smblks, hblks, hblkhd, usmblks, fsmblks, uordblks, fordblks, keepcost;
+};
+#endif
+
+EXPORT struct mallinfo2 PUBLIC(mallinfo2)(void);
+EXPORT struct mallinfo PUBLIC(mallinfo)(void);
+EXPORT void PUBLIC(malloc_stats)(void);
+EXPORT int PUBLIC(malloc_info)(int options, FILE *stream);
+EXPORT int PUBLIC(mallopt)(int parameter, int value);
+
+/* Large blocks stand for glibc's mapped regions; everything else for its arenas. */
+struct mallinfo2 PUBLIC(mallinfo2)(void)
+{
+	struct statistics s;
+	struct mallinfo2 info = {0};
+
+	if (!process_ready())
+		return info;
+	statistics_read(&s);
+	info.arena = s.pages.used - s.in_use_large + s.pages.free;
+	info.ordblks = s.spans;
+	info.hblks = s.large_blocks;
+	info.hblkhd = s.in_use_large;
+	info.fsmblks = s.cached + s.transfer;
+	info.uordblks = s.in_use - s.in_use_large;
+	info.fordblks = info.arena - info.uordblks;
+	info.keepcost = s.pages.free;
+	return info;
+}
+
+static int clamp(size_t value)
+{
+	return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+struct mallinfo PUBLIC(mallinfo)(void)
+{
+	struct mallinfo2 wide = PUBLIC(mallinfo2)();
+
+	return (struct mallinfo){
+		.arena = clamp(wide.arena),
+		.ordblks = clamp(wide.ordblks),
+		.hblks = clamp(wide.hblks),
+		.hblkhd = clamp(wide.hblkhd),
+		.fsmblks = clamp(wide.fsmblks),
+		.uordblks = clamp(wide.uordblks),
+		.fordblks = clamp(wide.fordblks),
+		.keepcost = clamp(wide.keepcost),
+	};
+}
+
+void PUBLIC(malloc_stats)(void)
+{
+	if (process_ready())
+		statistics_print_to_stderr();
+}
+
+static void flush_to_stream(struct text *text, void *stream)
+{
+	fwrite(text->buffer, 1, text->length, stream);
+	text->length = 0;
+}
+
+int PUBLIC(malloc_info)(int options, FILE *stream)
+{
+	char buffer[1024];
+	struct text text = {.buffer = buffer, .capacity = sizeof(buffer), .flush = flush_to_stream, .context = stream};
+
+	if (options != 0) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (!process_ready()) {
+		errno = ENOMEM;
+		return -1;
+	}
+	statistics_write_xml(&text);
+	return 0;
+}
+
+/*
+ * M_TRIM_THRESHOLD sets how much free memory is kept. The other parameters of glibc are accepted and have nothing to act on here: there
+ * are no arenas, and no threshold from which blocks are mapped.
+ */
+int PUBLIC(mallopt)(int parameter, int value)
+{
+	switch (parameter) {
+	case M_TRIM_THRESHOLD:
+		if (value < 0 || !process_ready())
+			return 0;
+		pageheap_set_release_limit((size_t)value);
+		return 1;
+	case M_MXFAST:
+	case M_NLBLKS:
+	case M_GRAIN:
+	case M_KEEP:
+	case M_TOP_PAD:
+	case M_MMAP_THRESHOLD:
+	case M_MMAP_MAX:
+	case M_CHECK_ACTION:
+	case M_PERTURB:
+	case M_ARENA_TEST:
+	case M_ARENA_MAX:
+		return 1;
+	default:
+		return 0;
+	}
+}

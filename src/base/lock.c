@@ -1,0 +1,129 @@
+/* The futex side of the lock: spinning, sleeping, waking, and what fork needs. */
+#define _GNU_SOURCE
+#include "base/lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/message.h"
+
+/* Critical sections are short (a batch of objects); spinning about one of them long saves most sleeps on two cores. */
+#define SPIN_ROUNDS 100
+#define FORK_WAIT_NS 1000000
+
+__thread struct thread_state thread_state __attribute__((tls_model("initial-exec")));
+
+/* The thread that is inside fork and may nest, or 0. */
+static uint32_t nesting_thread;
+
+uint32_t thread_id(void)
+{
+	if (thread_state.id == 0)
+		thread_state.id = (uint32_t)syscall(SYS_gettid);
+	return thread_state.id;
+}
+
+static inline void spin_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("" ::: "memory");
+#endif
+}
+
+static void futex_wait(struct lock *lock, uint32_t seen, const struct timespec *limit)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, &lock->word, FUTEX_WAIT_PRIVATE, seen, limit, NULL, 0);
+	errno = saved;
+}
+
+void lock_wake(struct lock *lock)
+{
+	int saved = errno;
+
+	syscall(SYS_futex, &lock->word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	errno = saved;
+}
+
+static bool take_if_free(struct lock *lock, uint32_t as)
+{
+	uint32_t expected = 0;
+
+	return __atomic_compare_exchange_n(&lock->word, &expected, as, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
+static bool spin_for(struct lock *lock, uint32_t self)
+{
+	for (int round = 0; round < SPIN_ROUNDS; round++) {
+		if (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) == 0 && take_if_free(lock, self))
+			return true;
+		spin_pause();
+	}
+	return false;
+}
+
+/* Sleeps once on a lock that another thread has, after marking it as waited for. */
+static void sleep_once(struct lock *lock, const struct timespec *limit)
+{
+	uint32_t seen = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+
+	if (seen == 0)
+		return;
+	if (!(seen & LOCK_WAITERS) && !__atomic_compare_exchange_n(&lock->word, &seen, seen | LOCK_WAITERS, false,
+								   __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return;
+	futex_wait(lock, seen | LOCK_WAITERS, limit);
+}
+
+static bool owned_by(const struct lock *lock, uint32_t self)
+{
+	return (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & ~LOCK_WAITERS) == self;
+}
+
+COLD void lock_acquire_slow(struct lock *lock)
+{
+	uint32_t self = thread_id();
+
+	if (take_if_free(lock, self))
+		return;
+	if (owned_by(lock, self)) {
+		if (__atomic_load_n(&nesting_thread, __ATOMIC_RELAXED) != self)
+			message_abort("allocation in a signal handler that interrupted the allocator");
+		lock->nested++;
+		return;
+	}
+	if (spin_for(lock, self))
+		return;
+	do {
+		sleep_once(lock, NULL);
+		/* Others may still sleep: whoever has slept keeps the mark, at the price of one needless wake. */
+	} while (!take_if_free(lock, self | LOCK_WAITERS));
+}
+
+bool lock_try_for_fork(struct lock *lock, bool *was_ours)
+{
+	const struct timespec limit = {.tv_nsec = FORK_WAIT_NS};
+	uint32_t self = thread_id();
+
+	*was_ours = owned_by(lock, self);
+	if (*was_ours || take_if_free(lock, self) || spin_for(lock, self))
+		return true;
+	sleep_once(lock, &limit);
+	return take_if_free(lock, self | LOCK_WAITERS);
+}
+
+void lock_adopt_in_child(struct lock *lock)
+{
+	__atomic_store_n(&lock->word, thread_id(), __ATOMIC_RELAXED);
+}
+
+void lock_allow_nesting(bool allowed)
+{
+	__atomic_store_n(&nesting_thread, allowed ? thread_id() : 0, __ATOMIC_RELAXED);
+}

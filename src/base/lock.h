@@ -1,0 +1,56 @@
+/*
+ * The one kind of lock: a futex word that holds its owner's thread id.
+ *
+ * The owner's name is what makes fork safe: a thread that forks takes every lock of the process (see process.c), may
+ * find one of them its own (fork called in a signal handler that interrupted the allocator), and may allocate while
+ * it holds them all (other libraries' fork handlers).
+ *
+ * Rule: no path holds two locks at a time, except fork.
+ */
+#ifndef TIERMALLOC_BASE_LOCK_H
+#define TIERMALLOC_BASE_LOCK_H
+
+#include "base/common.h"
+#include "base/thread_state.h"
+
+#define LOCK_WAITERS UINT32_C(0x80000000)
+
+struct lock {
+	uint32_t word;	 /* owner's thread id, with LOCK_WAITERS if somebody sleeps on it; 0 when free */
+	uint32_t nested; /* further acquisitions by the owner, possible during fork only */
+};
+
+void lock_acquire_slow(struct lock *lock);
+void lock_wake(struct lock *lock);
+
+/* Takes the lock; sleeps while another thread has it. errno is kept. */
+static inline void lock_acquire(struct lock *lock)
+{
+	uint32_t expected = 0;
+	uint32_t self = thread_state.id;
+
+	if (unlikely(self == 0) || unlikely(!__atomic_compare_exchange_n(&lock->word, &expected, self, false, __ATOMIC_ACQUIRE,
+									 __ATOMIC_RELAXED)))
+		lock_acquire_slow(lock);
+}
+
+static inline void lock_release(struct lock *lock)
+{
+	if (unlikely(lock->nested != 0)) {
+		lock->nested--;
+		return;
+	}
+	if (unlikely(__atomic_exchange_n(&lock->word, 0, __ATOMIC_RELEASE) & LOCK_WAITERS))
+		lock_wake(lock);
+}
+
+/* Takes the lock if it is free at once or within about a millisecond. Returns whether this thread has it now. */
+bool lock_try_for_fork(struct lock *lock, bool *was_ours);
+
+/* In a forked child: the lock, taken by this thread before the fork, goes on under the thread's new id. */
+void lock_adopt_in_child(struct lock *lock);
+
+/* While set, this thread may take a lock that it already has. Set by fork only. */
+void lock_allow_nesting(bool allowed);
+
+#endif

@@ -1,0 +1,169 @@
+/* Options from the environment. */
+#define _GNU_SOURCE
+#include "base/options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/message.h"
+#include "size_classes.h"
+
+/* Two hugepages; see pageheap/release.c. */
+#define DEFAULT_RELEASE_LIMIT ((size_t)4 << 20)
+
+struct options options = {
+	.release_limit = DEFAULT_RELEASE_LIMIT,
+	.thread_cache_size = THREAD_CACHE_SIZE,
+	.min_per_thread_cache = MIN_PER_THREAD_CACHE,
+};
+
+struct word {
+	const char *start;
+	size_t length;
+};
+
+struct option {
+	const char *key;
+	bool (*parse)(struct word value, void *target);
+	void *target;
+	const char *allowed;
+};
+
+static bool equals(struct word word, const char *string)
+{
+	return strlen(string) == word.length && memcmp(word.start, string, word.length) == 0;
+}
+
+static bool parse_switch(struct word value, void *target)
+{
+	bool on = equals(value, "true");
+
+	if (!on && !equals(value, "false"))
+		return false;
+	*(bool *)target = on;
+	return true;
+}
+
+static unsigned unit_shift(char unit)
+{
+	switch (unit) {
+	case 'K':
+	case 'k':
+		return 10;
+	case 'M':
+	case 'm':
+		return 20;
+	case 'G':
+	case 'g':
+		return 30;
+	default:
+		return 0;
+	}
+}
+
+static bool parse_bytes(struct word value, void *target)
+{
+	size_t bytes = 0;
+	unsigned shift;
+
+	if (value.length == 0)
+		return false;
+	shift = unit_shift(value.start[value.length - 1]);
+	if (shift != 0)
+		value.length--;
+	if (value.length == 0)
+		return false;
+	for (size_t i = 0; i < value.length; i++) {
+		char digit = value.start[i];
+
+		if (digit < '0' || digit > '9' || __builtin_mul_overflow(bytes, 10, &bytes) ||
+		    __builtin_add_overflow(bytes, (size_t)(digit - '0'), &bytes))
+			return false;
+	}
+	if (bytes > (size_t)PTRDIFF_MAX >> shift)
+		return false;
+	*(size_t *)target = bytes << shift;
+	return true;
+}
+
+#define BYTES "a number of bytes, or one with K, M or G"
+
+static const struct option table[] = {
+	{"stats_print", parse_switch, &options.stats_print, "true or false"},
+	{"deepbind", parse_switch, &options.deepbind, "true or false"},
+	{"release_limit", parse_bytes, &options.release_limit, BYTES},
+	{"thread_cache_size", parse_bytes, &options.thread_cache_size, BYTES},
+	{"min_per_thread_cache", parse_bytes, &options.min_per_thread_cache, BYTES},
+};
+
+static void text_quoted(struct text *text, struct word word)
+{
+	text_string(text, "\"");
+	text_bytes(text, word.start, word.length);
+	text_string(text, "\"");
+}
+
+static void complain(const char *what, struct word word, const struct option *option)
+{
+	char buffer[256];
+	struct text text = {.buffer = buffer, .capacity = sizeof(buffer) - 1};
+
+	text_string(&text, "tiermalloc: TIERMALLOC_CONF: ");
+	text_string(&text, what);
+	text_quoted(&text, word);
+	if (option != NULL) {
+		text_string(&text, " for \"");
+		text_string(&text, option->key);
+		text_string(&text, "\" (allowed: ");
+		text_string(&text, option->allowed);
+		text_string(&text, ")");
+	}
+	buffer[text.length++] = '\n';
+	write_all(STDERR_FILENO, buffer, text.length);
+}
+
+static const struct option *find(struct word key)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		if (equals(key, table[i].key))
+			return &table[i];
+	}
+	return NULL;
+}
+
+static void apply(struct word item)
+{
+	const char *colon = memchr(item.start, ':', item.length);
+	struct word key = {item.start, colon != NULL ? (size_t)(colon - item.start) : item.length};
+	struct word value = {item.start + item.length, 0};
+	const struct option *option = find(key);
+
+	if (colon != NULL) {
+		value.start = colon + 1;
+		value.length = item.length - key.length - 1;
+	}
+	if (option == NULL)
+		complain("unknown key ", key, NULL);
+	else if (!option->parse(value, option->target))
+		complain("bad value ", value, option);
+}
+
+void options_parse(const char *text)
+{
+	while (*text != '\0') {
+		size_t length = strcspn(text, ",");
+
+		if (length != 0)
+			apply((struct word){text, length});
+		text += length + (text[length] == ',');
+	}
+}
+
+void options_read(void)
+{
+	const char *text = secure_getenv("TIERMALLOC_CONF");
+
+	if (text != NULL)
+		options_parse(text);
+}

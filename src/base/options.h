@@ -1,0 +1,26 @@
+/*
+ * Options from the environment: TIERMALLOC_CONF=key:value,key:value. Read once, before main, without allocating; not at all in a
+ * process that runs with more rights than its caller. The table in options.c is what there is; the README explains it.
+ */
+#ifndef TIERMALLOC_BASE_OPTIONS_H
+#define TIERMALLOC_BASE_OPTIONS_H
+
+#include "base/common.h"
+
+struct options {
+	bool stats_print;	     /* statistics on stderr at exit */
+	bool deepbind;		     /* leave RTLD_DEEPBIND to dlopen */
+	size_t release_limit;	     /* bytes of free memory kept before giving back */
+	size_t thread_cache_size;    /* bytes, over all threads */
+	size_t min_per_thread_cache; /* bytes */
+};
+
+extern HIDDEN struct options options;
+
+/* Reads the environment; names what it does not know on stderr and ignores it. */
+void options_read(void);
+
+/* The same from a string; for tests too. */
+void options_parse(const char *text);
+
+#endif

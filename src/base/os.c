@@ -1,0 +1,197 @@
+/* OS calls of Linux. */
+#define _GNU_SOURCE
+#include "base/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+
+#define MAP_HEAP (MAP_PRIVATE | MAP_ANONYMOUS)
+#define HUGEPAGE_BYTES ((size_t)2 << 20)
+
+bool (*os_fault)(enum os_call call);
+
+static bool fault(enum os_call call)
+{
+	return unlikely(os_fault != NULL) && os_fault(call);
+}
+
+enum os_result os_map(uintptr_t address, size_t bytes)
+{
+	int saved = errno;
+	enum os_result result = OS_DONE;
+	void *mapped;
+
+	if (fault(OS_MAP))
+		return OS_FAILED;
+	mapped = mmap((void *)address, bytes, PROT_READ | PROT_WRITE, MAP_HEAP | MAP_FIXED_NOREPLACE, -1, 0);
+	if (mapped == MAP_FAILED) {
+		result = errno == EEXIST ? OS_TAKEN : OS_FAILED;
+	} else if ((uintptr_t)mapped != address) {
+		/* Before Linux 4.17 the flag is unknown and the address a hint. */
+		munmap(mapped, bytes);
+		result = OS_TAKEN;
+	}
+	errno = saved;
+	return result;
+}
+
+enum os_result os_map_over(uintptr_t address, size_t bytes)
+{
+	int saved = errno;
+	void *mapped;
+
+	if (fault(OS_MAP))
+		return OS_FAILED;
+	mapped = mmap((void *)address, bytes, PROT_READ | PROT_WRITE, MAP_HEAP | MAP_FIXED, -1, 0);
+	errno = saved;
+	return mapped == MAP_FAILED ? OS_FAILED : OS_DONE;
+}
+
+enum os_result os_unmap(uintptr_t address, size_t bytes)
+{
+	int saved = errno;
+	int failed;
+
+	if (fault(OS_UNMAP))
+		return OS_FAILED;
+	failed = munmap((void *)address, bytes);
+	errno = saved;
+	return failed ? OS_FAILED : OS_DONE;
+}
+
+enum os_result os_release(uintptr_t address, size_t bytes)
+{
+	int saved = errno;
+	int failed;
+
+	if (fault(OS_RELEASE))
+		return OS_FAILED;
+	/* Fails for memory that the program has locked (mlockall): it stays, and keeps its contents. */
+	failed = madvise((void *)address, bytes, MADV_DONTNEED);
+	errno = saved;
+	return failed ? OS_FAILED : OS_DONE;
+}
+
+/* One mremap of pages that lie in one mapping of the kernel. */
+static enum os_result move_mapping(uintptr_t from, uintptr_t to, size_t bytes)
+{
+	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+	if (mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to) != MAP_FAILED)
+		return OS_DONE;
+	/* Since Linux 5.7 only; EFAULT says that there is more than one mapping. */
+	if (errno != EINVAL || mremap((void *)from, bytes, bytes, flags, (void *)to) == MAP_FAILED)
+		return OS_FAILED;
+	return os_map(from, bytes) == OS_DONE ? OS_DONE : OS_TAKEN;
+}
+
+/*
+ * An extent that has been moved and has grown since consists of several mappings, which one mremap does not take (before Linux
+ * 6.17). They meet within few hugepages: these are copied, the others moved.
+ */
+static enum os_result move_by_hugepage(uintptr_t from, uintptr_t to, size_t bytes)
+{
+	enum os_result result = OS_DONE;
+
+	for (size_t at = 0; at < bytes; at += HUGEPAGE_BYTES) {
+		size_t part = minimum(HUGEPAGE_BYTES, bytes - at);
+		enum os_result moved = move_mapping(from + at, to + at, part);
+
+		if (moved == OS_TAKEN) {
+			result = OS_TAKEN;
+		} else if (moved == OS_FAILED) {
+			memcpy((void *)(to + at), (void *)(from + at), part);
+			madvise((void *)(from + at), part, MADV_DONTNEED);
+		}
+	}
+	return result;
+}
+
+enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes)
+{
+	int saved = errno;
+	enum os_result result;
+
+	if (fault(OS_MOVE))
+		return OS_FAILED;
+	result = move_mapping(from, to, bytes);
+	if (result == OS_FAILED && errno == EFAULT)
+		result = move_by_hugepage(from, to, bytes);
+	errno = saved;
+	return result;
+}
+
+size_t os_page_size(void)
+{
+	static size_t page_size;
+
+	if (unlikely(page_size == 0))
+		page_size = (size_t)getauxval(AT_PAGESZ);
+	return page_size;
+}
+
+static bool overcommit_forbidden(void)
+{
+	char mode = '0';
+	int file = open("/proc/sys/vm/overcommit_memory", O_RDONLY | O_CLOEXEC);
+
+	if (file < 0)
+		return false;
+	if (read(file, &mode, 1) != 1)
+		mode = '0';
+	close(file);
+	return mode == '2';
+}
+
+bool os_addresses_are_scarce(void)
+{
+	struct rlimit limit;
+	int saved = errno;
+	bool scarce = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+	static int forbidden = -1;
+
+	if (__atomic_load_n(&forbidden, __ATOMIC_RELAXED) < 0)
+		__atomic_store_n(&forbidden, overcommit_forbidden(), __ATOMIC_RELAXED);
+	errno = saved;
+	return scarce || __atomic_load_n(&forbidden, __ATOMIC_RELAXED) > 0;
+}
+
+uint64_t os_random(void)
+{
+	int saved = errno;
+	uint64_t bits;
+
+	if (getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != (ssize_t)sizeof(bits)) {
+		const void *seed = (const void *)getauxval(AT_RANDOM);
+
+		bits = os_milliseconds() * UINT64_C(0x9e3779b97f4a7c15);
+		if (seed != NULL)
+			memcpy(&bits, (const char *)seed + 8, sizeof(bits));
+		/* The same bytes seed the C library's stack protector: show no more of them than a product does. */
+		bits *= UINT64_C(0xd6e8feb86659fd93);
+	}
+	errno = saved;
+	return bits;
+}
+
+uint64_t os_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}

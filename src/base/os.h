@@ -1,0 +1,57 @@
+/*
+ * Every call to the operating system that concerns memory, time or randomness: the one place to look at for another
+ * kernel, and the one place where tests make calls fail. All keep errno, all take and return bytes.
+ */
+#ifndef TIERMALLOC_BASE_OS_H
+#define TIERMALLOC_BASE_OS_H
+
+#include "base/common.h"
+
+enum os_call {
+	OS_MAP,
+	OS_UNMAP,
+	OS_RELEASE,
+	OS_MOVE,
+	OS_CALLS,
+};
+
+enum os_result {
+	OS_DONE,
+	OS_TAKEN,  /* the addresses are in use by somebody else */
+	OS_FAILED, /* no memory, or not possible here */
+};
+
+/* Set by tests only: a call for which it returns true fails as if out of memory. NULL: never. */
+extern HIDDEN bool (*os_fault)(enum os_call call);
+
+/* Maps zeroed, writable private memory at exactly this address, without replacing anything. */
+enum os_result os_map(uintptr_t address, size_t bytes);
+
+/* Maps anew over memory that is ours: it reads zero, is not backed, and joins its neighbours in the kernel's list. */
+enum os_result os_map_over(uintptr_t address, size_t bytes);
+
+/* Gives the addresses back. */
+enum os_result os_unmap(uintptr_t address, size_t bytes);
+
+/* Gives the memory back and keeps the addresses, which then read zero. */
+enum os_result os_release(uintptr_t address, size_t bytes);
+
+/*
+ * Moves the pages at `from` to `to`, replacing what is mapped there. Afterwards `from` is mapped and reads zero
+ * (OS_DONE), or has been lost to another mapping of the process (OS_TAKEN: moved all the same). OS_FAILED: nothing moved.
+ */
+enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes);
+
+/* Bytes per page of the kernel. */
+size_t os_page_size(void);
+
+/* Whether address space that is mapped but not used counts: RLIMIT_AS, or overcommit forbidden. Asked for once. */
+bool os_addresses_are_scarce(void);
+
+/* 64 random bits: unpredictable where the kernel has getrandom or AT_RANDOM. */
+uint64_t os_random(void);
+
+/* Milliseconds of a clock that only goes forward; coarse (some 4 ms), a few ns to ask. */
+uint64_t os_milliseconds(void);
+
+#endif

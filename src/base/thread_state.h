@@ -1,0 +1,40 @@
+/*
+ * The TLS block of a thread: all that the library keeps in thread-local storage.
+ *
+ * All zero is a valid state: the closed cache, not yet opened. That matters before main, where IRELATIVE resolvers may
+ * allocate while the TLS image has not been copied yet. For the same reason the caches are named by offsets, not by
+ * pointers: an offset of zero is the closed cache. malloc counts from the constant closed cache in the library (an
+ * address that needs no load), free from the window's base (which it has loaded anyway), where a copy of it lies.
+ *
+ * Initial-exec, so that the access is one load and one addition also in the shared object; the block is small
+ * enough for the static TLS surplus of a process that loads the library with dlopen.
+ */
+#ifndef TIERMALLOC_BASE_THREAD_STATE_H
+#define TIERMALLOC_BASE_THREAD_STATE_H
+
+#include "base/common.h"
+
+struct thread_cache;
+
+enum thread_phase {
+	THREAD_NEW,	/* has not come to the door yet */
+	THREAD_OPEN,	/* has a cache */
+	THREAD_CLOSED,	/* exiting, or no cache could be had: central serves it directly */
+};
+
+struct thread_state {
+	uintptr_t malloc_offset; /* of the cache that malloc pops from, counted from closed_cache */
+	uintptr_t free_offset;	 /* of the cache that free pushes on, counted from window_base */
+	struct thread_cache *cache;
+	uint32_t id; /* the kernel's thread id, 0 until asked for */
+	enum thread_phase phase;
+};
+
+_Static_assert(sizeof(struct thread_state) <= 64, "the TLS block has to fit into the static TLS surplus");
+
+extern HIDDEN __thread struct thread_state thread_state __attribute__((tls_model("initial-exec")));
+
+/* The kernel's id of this thread; asked for once per thread (and again in a forked child). */
+uint32_t thread_id(void);
+
+#endif

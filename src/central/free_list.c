@@ -1,0 +1,329 @@
+/*
+ * The central free list of each class: which objects of which span are free, in bitmaps out of band.
+ *
+ * Return works in chunks: objects are mapped to spans and checked before the lock is taken, with the bitmaps' cache lines on
+ * their way meanwhile; under the lock only bits are set. Spans that become empty leave at once, after the lock.
+ */
+#include "base/message.h"
+#include "central/central.h"
+#include "central/occupancy.h"
+#include "central/transfer_cache.h"
+
+/* Objects per chunk of a return: 64 cache misses in flight are more than any processor overlaps, and the arrays stay small on the stack. */
+#define CHUNK 64
+
+struct free_list {
+	struct lock lock;
+	struct occupancy occupancy;
+	size_t spans; /* all spans of the class, full ones included */
+	size_t free;  /* objects */
+} CACHE_ALIGNED;
+
+static struct free_list free_lists[CLASS_COUNT];
+
+struct place {
+	struct span *span;
+	uint32_t index;
+};
+
+static _Noreturn void wrong_object(unsigned class, void *object, const char *function, const char *what)
+{
+	const struct wrong_use use = {
+		.function = function, .pointer = object, .what = what, .class_size = size_classes[class].size};
+
+	message_wrong_use(&use);
+}
+
+static COLD _Noreturn void wrong_class(unsigned class, void *object, const char *function)
+{
+	unsigned real = in_window((uintptr_t)object) ? *page_class(page_of((uintptr_t)object)) : 0;
+	char what[96];
+	struct text text = {.buffer = what, .capacity = sizeof(what)};
+
+	if (real == 0)
+		wrong_object(class, object, function, "sized free, or second free, of what is no small object");
+	text_string(&text, "size ");
+	text_number(&text, size_classes[class].size);
+	text_string(&text, " of a sized free does not fit the object's size");
+	text_bytes(&text, "", 1);
+	wrong_object(real, object, function, what);
+}
+
+/* The span and index of an object that is said to be of `class`. */
+static inline struct place locate(unsigned class, void *object, const char *function)
+{
+	uintptr_t address = (uintptr_t)object;
+	const struct size_class *info = &size_classes[class];
+	struct place place;
+	uint64_t offset;
+
+	if (unlikely(!in_window(address)) || unlikely(*page_class(page_of(address)) != class))
+		wrong_class(class, object, function);
+	place.span = page_span(page_of(address));
+	offset = address - place.span->start;
+	place.index = (uint32_t)(offset * info->reciprocal >> 44);
+	if (unlikely(place.index * (uint64_t)info->size != offset) || unlikely(place.index >= info->objects))
+		wrong_object(class, object, function, "pointer is inside an object, not at its start");
+	return place;
+}
+
+/* Marks an object free. Returns the span if that was its last used one: it has left the list then. */
+static inline struct span *put(struct free_list *list, struct place place, void *object, const char *function)
+{
+	struct span *span = place.span;
+	uint32_t word = place.index / 64;
+	uint64_t bit = UINT64_C(1) << (place.index % 64);
+
+	if (unlikely(span->free_objects[word] & bit))
+		wrong_object(span->class, object, function, "object is already free (double free)");
+	span->free_objects[word] |= bit;
+	if (word < span->first_word)
+		span->first_word = (uint16_t)word;
+	list->free++;
+	if (span->free++ == 0) {
+		if (span->objects == 1)
+			goto empty;
+		occupancy_insert(&list->occupancy, span);
+		return NULL;
+	}
+	if (span->free != span->objects) {
+		if (occupancy_bucket(span) != span->bucket) {
+			occupancy_remove(&list->occupancy, span);
+			occupancy_insert(&list->occupancy, span);
+		}
+		return NULL;
+	}
+	occupancy_remove(&list->occupancy, span);
+empty:
+	list->free -= span->objects;
+	list->spans--;
+	return span;
+}
+
+static void return_chunk(unsigned class, void **objects, size_t count, const char *function)
+{
+	struct free_list *list = &free_lists[class];
+	struct span *emptied = NULL;
+	struct place places[CHUNK];
+
+	for (size_t i = 0; i < count; i++) {
+		places[i] = locate(class, objects[i], function);
+		__builtin_prefetch(&places[i].span->free, 1);
+		__builtin_prefetch(&places[i].span->free_objects[places[i].index / 64], 1);
+	}
+	lock_acquire(&list->lock);
+	for (size_t i = 0; i < count; i++) {
+		struct span *empty = put(list, places[i], objects[i], function);
+
+		if (unlikely(empty != NULL)) {
+			empty->next = emptied;
+			emptied = empty;
+		}
+	}
+	lock_release(&list->lock);
+	while (emptied != NULL) {
+		struct span *next = emptied->next;
+
+		span_destroy(emptied);
+		emptied = next;
+	}
+}
+
+void central_return(unsigned class, void **objects, size_t count, const char *function)
+{
+	while (count != 0) {
+		size_t part = minimum(count, CHUNK);
+
+		return_chunk(class, objects, part, function);
+		objects += part;
+		count -= part;
+	}
+}
+
+/* Takes up to `count` objects from one span, in address order, downward from `end`. */
+static size_t take_from_span(struct span *span, uint32_t size, void **end, size_t count)
+{
+	size_t want = minimum(count, span->free);
+	size_t left = want;
+	size_t word = span->first_word;
+	size_t last = 0;
+
+	for (; left != 0; word++) {
+		uint64_t bits = span->free_objects[word];
+
+		while (bits != 0 && left != 0) {
+			last = word * 64 + (size_t)__builtin_ctzl(bits);
+			*--end = (void *)(span->start + last * size);
+			bits &= bits - 1;
+			left--;
+		}
+		span->free_objects[word] = bits;
+	}
+	span->first_word = (uint16_t)(word - 1);
+	if (last >= span->touched)
+		span->touched = (uint16_t)(last + 1);
+	span->free = (uint16_t)(span->free - want);
+	return want;
+}
+
+/* Takes from the spans that the list has. */
+static size_t take_listed(struct free_list *list, uint32_t size, void **end, size_t count)
+{
+	size_t taken = 0;
+
+	while (taken < count) {
+		struct span *span = occupancy_fullest(&list->occupancy);
+
+		if (span == NULL)
+			break;
+		taken += take_from_span(span, size, end - taken, count - taken);
+		if (span->free == 0) {
+			occupancy_remove(&list->occupancy, span);
+		} else if (occupancy_bucket(span) != span->bucket) {
+			occupancy_remove(&list->occupancy, span);
+			occupancy_insert(&list->occupancy, span);
+		}
+	}
+	list->free -= taken;
+	return taken;
+}
+
+static void enter(struct free_list *list, struct span *span)
+{
+	list->spans++;
+	list->free += span->objects;
+	occupancy_insert(&list->occupancy, span);
+}
+
+size_t central_take(unsigned class, void **end, size_t count)
+{
+	struct free_list *list = &free_lists[class];
+	uint32_t size = size_classes[class].size;
+	size_t taken;
+
+	lock_acquire(&list->lock);
+	taken = take_listed(list, size, end, count);
+	while (taken < count) {
+		struct span *span;
+
+		lock_release(&list->lock);
+		span = span_create(class);
+		if (span == NULL)
+			return taken;
+		lock_acquire(&list->lock);
+		enter(list, span);
+		taken += take_listed(list, size, end - taken, count - taken);
+	}
+	lock_release(&list->lock);
+	return taken;
+}
+
+/* The lowest free object of a span that the list has, and whether it was never handed out from zeroed pages. */
+static void *take_listed_one(struct free_list *list, uint32_t size, bool *zeroed)
+{
+	struct span *span = occupancy_fullest(&list->occupancy);
+	void *object = NULL;
+	uint16_t touched;
+
+	if (span == NULL)
+		return NULL;
+	touched = span->touched;
+	take_listed(list, size, &object + 1, 1);
+	*zeroed = span->zeroed && ((uintptr_t)object - span->start) / size >= touched;
+	return object;
+}
+
+void *central_take_one(unsigned class, bool *zeroed)
+{
+	struct free_list *list = &free_lists[class];
+	uint32_t size = size_classes[class].size;
+	struct span *span;
+	void *object;
+
+	lock_acquire(&list->lock);
+	object = take_listed_one(list, size, zeroed);
+	lock_release(&list->lock);
+	if (object != NULL)
+		return object;
+	span = span_create(class);
+	if (span == NULL)
+		return NULL;
+	lock_acquire(&list->lock);
+	enter(list, span);
+	object = take_listed_one(list, size, zeroed);
+	lock_release(&list->lock);
+	return object;
+}
+
+void central_read_statistics(unsigned class, struct class_statistics *statistics)
+{
+	struct free_list *list = &free_lists[class];
+
+	lock_acquire(&list->lock);
+	statistics->spans = list->spans;
+	statistics->pages = list->spans * size_classes[class].pages;
+	statistics->objects = list->spans * size_classes[class].objects;
+	statistics->central_free = list->free;
+	lock_release(&list->lock);
+	statistics->transfer_free = transfer_count(class);
+}
+
+/* Checks the spans of one ring. Adds their free objects to *free. */
+static const char *check_ring(unsigned class, unsigned bucket, const struct span *head, size_t *free)
+{
+	const struct span *span = head;
+
+	do {
+		if (span->class != class || span->bucket != bucket || occupancy_bucket(span) != bucket)
+			return "a span is in the list of another class or occupancy";
+		if (span->free == 0 || bits_count_range(span->free_objects, 0, span->objects) != span->free)
+			return "a span's count of free objects is wrong";
+		if (span->free == span->objects && span->objects != 0 && span->touched != 0)
+			return "an empty span was kept";
+		if (page_span(page_of(span->start)) != span || *page_class(page_of(span->start)) != class)
+			return "the page map does not name a span's class";
+		*free += span->free;
+		if (span->next->previous != span)
+			return "a list of spans is broken";
+		span = span->next;
+	} while (span != head);
+	return NULL;
+}
+
+static const char *check_list(unsigned class)
+{
+	const struct free_list *list = &free_lists[class];
+	size_t free = 0;
+
+	for (unsigned bucket = 0; bucket < OCCUPANCY_BUCKETS; bucket++) {
+		const struct span *head = list->occupancy.heads[bucket];
+		const char *wrong = head != NULL ? check_ring(class, bucket, head, &free) : NULL;
+
+		if (wrong != NULL)
+			return wrong;
+		if ((head != NULL) != (list->occupancy.filled >> bucket & 1))
+			return "the set of filled occupancy lists is wrong";
+	}
+	return free == list->free ? NULL : "a class's count of free objects is wrong";
+}
+
+const char *central_validate(void)
+{
+	const char *wrong = NULL;
+
+	for (unsigned class = 1; class < CLASS_COUNT && wrong == NULL; class++) {
+		lock_acquire(&free_lists[class].lock);
+		wrong = check_list(class);
+		lock_release(&free_lists[class].lock);
+	}
+	return wrong;
+}
+
+struct lock *central_lock(size_t number)
+{
+	unsigned class = (unsigned)(number / 2);
+
+	if (class >= CLASS_COUNT)
+		return NULL;
+	return number % 2 == 0 ? transfer_lock(class) : &free_lists[class].lock;
+}

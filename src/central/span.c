@@ -1,0 +1,125 @@
+/* Making, changing and unmaking spans: descriptor, pages and page map together. Large blocks are counted here. */
+#include "base/arena.h"
+#include "central/central.h"
+#include "central/occupancy.h"
+#include "pageheap/pageheap.h"
+
+/* Spans with at least so many objects count as "many": one long-lived object in them is likely. */
+#define MANY_OBJECTS 16
+
+static struct large_statistics large;
+
+static void count_large(ptrdiff_t blocks, ptrdiff_t pages)
+{
+	__atomic_fetch_add(&large.blocks, (size_t)blocks, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&large.bytes, (size_t)pages << PAGE_SHIFT, __ATOMIC_RELAXED);
+}
+
+void central_read_large_statistics(struct large_statistics *statistics)
+{
+	statistics->blocks = __atomic_load_n(&large.blocks, __ATOMIC_RELAXED);
+	statistics->bytes = __atomic_load_n(&large.bytes, __ATOMIC_RELAXED);
+}
+
+static size_t descriptor_bytes(size_t objects)
+{
+	return sizeof(struct span) + WORDS_FOR_BITS(objects) * sizeof(uint64_t);
+}
+
+/* Pages and descriptor; NULL without a trace if either is missing. */
+static struct span *create(const struct page_request *request, size_t objects)
+{
+	struct page_run run;
+	struct span *span = arena_allocate(descriptor_bytes(objects));
+
+	if (span == NULL)
+		return NULL;
+	if (!pageheap_allocate(request, &run)) {
+		arena_free(span, descriptor_bytes(objects));
+		return NULL;
+	}
+	span->start = run.address;
+	span->zeroed = run.zeroed;
+	span->pages = request->pages;
+	span->objects = (uint16_t)objects;
+	return span;
+}
+
+struct span *span_create(unsigned class)
+{
+	const struct size_class *info = &size_classes[class];
+	const struct page_request request = {.pages = info->pages,
+					     .alignment = 1,
+					     .kind = info->objects >= MANY_OBJECTS ? PAGES_MANY_OBJECTS : PAGES_FEW_OBJECTS};
+	struct span *span = create(&request, info->objects);
+
+	if (span == NULL)
+		return NULL;
+	span->class = (uint8_t)class;
+	span->free = info->objects;
+	span->bucket_factor = OCCUPANCY_FACTOR(info->objects);
+	bits_set_range(span->free_objects, 0, info->objects);
+	page_map_set(page_of(span->start), span->pages, span, span->class);
+	return span;
+}
+
+struct span *span_create_large(size_t pages, size_t alignment, bool at_top)
+{
+	const struct page_request request = {
+		.pages = pages, .alignment = alignment, .kind = PAGES_FEW_OBJECTS, .at_top = at_top};
+	struct span *span = create(&request, 0);
+
+	if (span == NULL)
+		return NULL;
+	page_map_set(page_of(span->start), 1, span, 0);
+	count_large(1, (ptrdiff_t)pages);
+	return span;
+}
+
+void span_destroy(struct span *span)
+{
+	bool is_large = span->objects == 0;
+
+	page_map_set(page_of(span->start), is_large ? 1 : span->pages, NULL, 0);
+	if (is_large)
+		count_large(-1, -(ptrdiff_t)span->pages);
+	pageheap_free(span->start, span->pages, span->moved);
+	arena_free(span, descriptor_bytes(span->objects));
+}
+
+void span_shrink(struct span *span, size_t pages)
+{
+	size_t less = span->pages - pages;
+
+	span->pages = pages;
+	count_large(0, -(ptrdiff_t)less);
+	pageheap_free(span->start + (pages << PAGE_SHIFT), less, span->moved);
+}
+
+bool span_grow(struct span *span, size_t pages)
+{
+	bool zeroed = false;
+
+	if (!pageheap_grow(span->start, span->pages, pages, &zeroed))
+		return false;
+	count_large(0, (ptrdiff_t)(pages - span->pages));
+	span->pages = pages;
+	return true;
+}
+
+struct span *span_move(struct span *span, size_t pages)
+{
+	struct span *moved = span_create_large(pages, 1, true);
+
+	if (moved == NULL)
+		return NULL;
+	if (!pageheap_move(span->start, moved->start, span->pages)) {
+		span_destroy(moved);
+		return NULL;
+	}
+	moved->moved = true;
+	page_map_set(page_of(span->start), 1, NULL, 0);
+	count_large(-1, -(ptrdiff_t)span->pages);
+	arena_free(span, descriptor_bytes(0));
+	return moved;
+}

@@ -1,0 +1,233 @@
+/* The slow door: allocation and freeing. Resizing is in resize.c. */
+#include "door.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/os.h"
+#include "central/central.h"
+#include "fast_path.h"
+#include "foreign.h"
+#include "frontend/frontend.h"
+#include "pageheap/pageheap.h"
+#include "pointer.h"
+#include "process.h"
+
+/* Allocators that answer a failed allocation try again once after they have given back what they could. */
+static void reclaim(void)
+{
+	frontend_flush_thread();
+	transfer_flush();
+	pageheap_release(0);
+}
+
+size_t door_trim(size_t keep)
+{
+	if (!process_ready())
+		return 0;
+	frontend_flush_thread();
+	transfer_flush();
+	return pageheap_release(keep);
+}
+
+static void *out_of_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+static inline bool enter(void)
+{
+	if (likely(thread_state.phase == THREAD_OPEN))
+		return true;
+	return process_enter_thread();
+}
+
+/* Pages of a large block; 0 for a size that no block can have. */
+static size_t pages_for(size_t size)
+{
+	if (size > PTRDIFF_MAX)
+		return 0;
+	return (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+/* A large block; *zeroed: all of it is known to read zero. NULL: out of memory. */
+static void *allocate_large(size_t size, size_t alignment, bool *zeroed)
+{
+	size_t pages = maximum(pages_for(size), size == 0);
+	size_t alignment_pages = maximum(alignment >> PAGE_SHIFT, 1);
+	struct span *span;
+
+	if (pages == 0)
+		return NULL;
+	span = span_create_large(pages, alignment_pages, false);
+	if (span == NULL) {
+		reclaim();
+		span = span_create_large(pages, alignment_pages, false);
+	}
+	if (span == NULL)
+		return NULL;
+	*zeroed = span->zeroed;
+	return (void *)span->start;
+}
+
+static void *allocate_small(unsigned class)
+{
+	void *object = frontend_allocate(class);
+
+	if (unlikely(object == NULL)) {
+		reclaim();
+		object = frontend_allocate(class);
+	}
+	return object;
+}
+
+void *door_malloc(size_t size)
+{
+	void *object;
+	bool zeroed;
+
+	if (!enter())
+		return out_of_memory();
+	object = size <= LARGEST_CLASS_SIZE ? allocate_small(class_of_size(size)) : allocate_large(size, 1, &zeroed);
+	return likely(object != NULL) ? object : out_of_memory();
+}
+
+/* From this size on, an object that has never been used is worth looking for instead of clearing one from the cache. */
+#define ZEROED_OBJECT_SIZE ((size_t)32 << 10)
+
+static void *calloc_small(size_t bytes)
+{
+	unsigned class = class_of_size(bytes);
+	void *object = pop(class);
+	bool zeroed = false;
+
+	if (object == NULL && bytes >= ZEROED_OBJECT_SIZE)
+		object = frontend_allocate_zeroed(class, &zeroed);
+	if (object == NULL)
+		object = allocate_small(class);
+	if (object != NULL && !zeroed)
+		memset(object, 0, bytes);
+	return object;
+}
+
+void *door_calloc(size_t count, size_t size)
+{
+	size_t bytes;
+	void *object;
+	bool zeroed = false;
+
+	if (__builtin_mul_overflow(count, size, &bytes) || !enter())
+		return out_of_memory();
+	if (bytes <= LARGEST_CLASS_SIZE) {
+		object = calloc_small(bytes);
+	} else {
+		object = allocate_large(bytes, 1, &zeroed);
+		if (object != NULL && !zeroed)
+			memset(object, 0, bytes);
+	}
+	return likely(object != NULL) ? object : out_of_memory();
+}
+
+/* The class that serves `size` at `alignment`, or 0: then it takes pages. */
+static unsigned aligned_class_of(size_t alignment, size_t size)
+{
+	unsigned class;
+
+	if (size > LARGEST_CLASS_SIZE)
+		return 0;
+	class = class_of_size(size);
+	if (alignment <= 8)
+		return class;
+	return alignment <= PAGE_SIZE ? aligned_class[log2_floor(alignment) - 4][class] : 0;
+}
+
+void *door_aligned(size_t alignment, size_t size)
+{
+	unsigned class = aligned_class_of(alignment, size);
+	void *object;
+	bool zeroed;
+
+	if (class != 0) {
+		object = pop(class);
+		if (likely(object != NULL))
+			return object;
+	}
+	if (!enter())
+		return out_of_memory();
+	object = class != 0 ? allocate_small(class) : allocate_large(size, alignment, &zeroed);
+	return likely(object != NULL) ? object : out_of_memory();
+}
+
+size_t door_size_for(size_t alignment, size_t size)
+{
+	unsigned class = aligned_class_of(alignment, size);
+
+	return class != 0 ? size_classes[class].size : pages_for(size) << PAGE_SHIFT;
+}
+
+/* `size`: of a sized free, or 0. */
+static void free_any(void *pointer, size_t size, const char *function)
+{
+	uintptr_t address = (uintptr_t)pointer;
+	struct span *span;
+	unsigned class;
+
+	if (pointer == NULL)
+		return;
+	if (!in_window(address)) {
+		foreign_free(pointer, function);
+		return;
+	}
+	enter();
+	class = *page_class(page_of(address));
+	if (likely(class != 0)) {
+		if (size != 0 && unlikely(size > LARGEST_CLASS_SIZE || class_of_size(size) != class))
+			pointer_wrong_size(pointer, size, function);
+		frontend_free(class, pointer, function);
+		return;
+	}
+	span = large_span_of(address);
+	if (span == NULL || span->start != address)
+		pointer_wrong(pointer, function);
+	if (size != 0 && pages_for(size) != span->pages)
+		pointer_wrong_size(pointer, size, function);
+	span_destroy(span);
+}
+
+void door_free(void *pointer)
+{
+	free_any(pointer, 0, "free");
+}
+
+void door_free_as(void *pointer, const char *function)
+{
+	free_any(pointer, 0, function);
+}
+
+void door_free_sized(void *pointer, size_t size, const char *function)
+{
+	free_any(pointer, size, function);
+}
+
+size_t door_usable_size(void *pointer, const char *function)
+{
+	uintptr_t address = (uintptr_t)pointer;
+	struct span *span;
+	unsigned class;
+
+	if (pointer == NULL)
+		return 0;
+	if (!in_window(address))
+		return foreign_usable_size(pointer, function);
+	class = *page_class(page_of(address));
+	if (class != 0) {
+		pointer_check(pointer, class, function);
+		return size_classes[class].size;
+	}
+	span = large_span_of(address);
+	if (span == NULL || span->start != address)
+		pointer_wrong(pointer, function);
+	return span_bytes(span);
+}

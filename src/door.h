@@ -1,0 +1,35 @@
+/*
+ * The one slow door: where the fast paths go when the thread's cache can't serve, and where everything rare is decided. It sees to it that the
+ * process is initialised and the thread has a cache, and then calls the tiers. errno is set to ENOMEM on failure and kept otherwise.
+ */
+#ifndef TIERMALLOC_DOOR_H
+#define TIERMALLOC_DOOR_H
+
+#include "base/common.h"
+
+NOINLINE void *door_malloc(size_t size);
+NOINLINE void *door_calloc(size_t count, size_t size);
+NOINLINE void door_free(void *pointer);
+
+/* door_free for other functions: `function` is named in messages. */
+void door_free_as(void *pointer, const char *function);
+
+/* `size` is what was asked for when the block was allocated; stops the process if it can't be. */
+NOINLINE void door_free_sized(void *pointer, size_t size, const char *function);
+
+/* `alignment` is a power of two, of any size. */
+void *door_aligned(size_t alignment, size_t size);
+
+/* As realloc, for pointers that are not NULL and sizes that are not 0. */
+void *door_realloc(void *pointer, size_t size);
+
+/* Bytes that the block can hold; 0 for NULL. */
+size_t door_usable_size(void *pointer, const char *function);
+
+/* Bytes that a block for `size` bytes at `alignment`, a power of two, would hold. */
+size_t door_size_for(size_t alignment, size_t size);
+
+/* Gives everything back that is cached on behalf of nobody in particular, and of this thread. Returns bytes given to the system. */
+size_t door_trim(size_t keep);
+
+#endif

@@ -1,0 +1,517 @@
+/*
+ * The per-thread cache: growing, refilling, flushing and shrinking its stacks, under a budget over all threads.
+ *
+ * A stack starts with no slots: the first object of a class comes from the central tier directly. Then it has 7, 15, 31 ... slots (an array
+ * whose first word is the NULL below the bottom), doubling as long as refills or flushes show that the present size is too
+ * small. What a cache may hold (its slots times the object size) is charged against its grant; grants are drawn from the
+ * budget of all threads, or from another cache's grant, which then shrinks when its owner next passes here.
+ *
+ * Only the owner touches a cache, except its grant (atomic) and its links (the registry's lock).
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/closed_cache.h"
+#include "base/lock.h"
+#include "base/message.h"
+#include "central/central.h"
+#include "frontend/frontend.h"
+#include "pageheap/pageheap.h"
+
+/* Slots of a stack when it gets its first array: one cache line with the NULL. */
+#define FIRST_CAPACITY 7
+
+/* Each so many visits, a few classes are looked at, and the page heap is told the time. */
+#define VISITS_PER_TICK 512
+#define CLASSES_PER_TICK 4
+
+struct thread_cache {
+	struct cache_stacks stacks; /* first: the fast paths take its address for the cache's */
+	struct thread_cache *next;
+	struct thread_cache *previous;
+	uint32_t owner;
+	uint32_t visits;
+	uint32_t next_class; /* to be looked at by the next tick */
+	size_t grant;	     /* bytes this cache may be charged; others may lower it */
+	size_t charged;
+	uint16_t capacity[CLASS_COUNT]; /* slots; 2^k - 1 */
+	uint8_t overages[CLASS_COUNT];	/* flushes since the last refill */
+	bool visited[CLASS_COUNT];	/* has come here since the last look at the class, or has missed once */
+	void **seen_top[CLASS_COUNT];	/* at the last look */
+};
+
+_Static_assert(offsetof(struct thread_cache, stacks) == 0, "the fast paths find the stacks at the cache's address");
+
+static struct {
+	struct lock lock;
+	struct thread_cache *first;
+	struct thread_cache *victim; /* where the next search for a grant to lower begins */
+	size_t count;
+	struct frontend_limits limits;
+	intptr_t pool; /* bytes of the budget that no cache has been granted; negative if the minimum per thread exceeds it */
+} registry = {
+	.limits = {THREAD_CACHE_SIZE, MIN_PER_THREAD_CACHE},
+	.pool = THREAD_CACHE_SIZE,
+};
+
+static inline void **bottom_of(const struct thread_cache *cache, unsigned class)
+{
+	return cache->stacks.limit[class] - cache->capacity[class];
+}
+
+static inline size_t held_by(const struct thread_cache *cache, unsigned class)
+{
+	return cache->capacity[class] == 0 ? 0 : (size_t)(cache->stacks.top[class] - bottom_of(cache, class));
+}
+
+static size_t array_bytes(size_t capacity)
+{
+	return (capacity + 1) * sizeof(void *);
+}
+
+static void free_array(struct thread_cache *cache, unsigned class)
+{
+	if (cache->capacity[class] != 0)
+		arena_free(bottom_of(cache, class) - 1, array_bytes(cache->capacity[class]));
+}
+
+/* Without an array the class is closed in this cache. */
+static void set_no_array(struct thread_cache *cache, unsigned class)
+{
+	cache->stacks.top[class] = CLOSED_TOP;
+	cache->stacks.limit[class] = CLOSED_TOP;
+	cache->capacity[class] = 0;
+}
+
+/* Replaces a class's array by one of another capacity, which holds at least what is in it. False: no memory, nothing changed. */
+static bool resize(struct thread_cache *cache, unsigned class, size_t capacity)
+{
+	size_t held = held_by(cache, class);
+	size_t size = size_classes[class].size;
+	void **array = NULL;
+
+	if (capacity != 0) {
+		array = arena_allocate(array_bytes(capacity));
+		if (array == NULL)
+			return false;
+		if (held != 0)
+			memcpy(array + 1, bottom_of(cache, class), held * sizeof(void *));
+	}
+	free_array(cache, class);
+	cache->charged = cache->charged - cache->capacity[class] * size + capacity * size;
+	if (capacity == 0) {
+		set_no_array(cache, class);
+		return true;
+	}
+	cache->capacity[class] = (uint16_t)capacity;
+	cache->stacks.top[class] = array + 1 + held;
+	cache->stacks.limit[class] = array + 1 + capacity;
+	return true;
+}
+
+/* Draws from what no cache has been granted. */
+static bool draw_from_pool(struct thread_cache *cache, size_t bytes)
+{
+	bool drawn = false;
+
+	lock_acquire(&registry.lock);
+	if (registry.pool >= (intptr_t)bytes) {
+		registry.pool -= (intptr_t)bytes;
+		__atomic_fetch_add(&cache->grant, bytes, __ATOMIC_RELAXED);
+		drawn = true;
+	}
+	lock_release(&registry.lock);
+	return drawn;
+}
+
+/* Lowers the grant of another cache that has more than the minimum. */
+static bool steal_grant(struct thread_cache *cache, size_t bytes)
+{
+	bool stolen = false;
+
+	lock_acquire(&registry.lock);
+	for (size_t tries = registry.count; tries > 0 && !stolen; tries--) {
+		struct thread_cache *victim = registry.victim != NULL ? registry.victim : registry.first;
+
+		registry.victim = victim->next;
+		if (victim == cache || __atomic_load_n(&victim->grant, __ATOMIC_RELAXED) < registry.limits.per_thread + bytes)
+			continue;
+		__atomic_fetch_sub(&victim->grant, bytes, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&cache->grant, bytes, __ATOMIC_RELAXED);
+		stolen = true;
+	}
+	lock_release(&registry.lock);
+	return stolen;
+}
+
+static bool obtain_grant(struct thread_cache *cache, size_t more)
+{
+	size_t grant = __atomic_load_n(&cache->grant, __ATOMIC_RELAXED);
+	size_t missing;
+
+	if (cache->charged + more <= grant)
+		return true;
+	missing = round_up(cache->charged + more - grant, STEAL_AMOUNT);
+	return draw_from_pool(cache, missing) || steal_grant(cache, missing);
+}
+
+/* The next larger capacity, up to the class's. False: not allowed, or no memory. */
+static bool grow(struct thread_cache *cache, unsigned class)
+{
+	const struct size_class *info = &size_classes[class];
+	size_t old = cache->capacity[class];
+	size_t capacity = minimum(old == 0 ? FIRST_CAPACITY : 2 * old + 1, info->capacity);
+
+	if (capacity <= old || !obtain_grant(cache, (capacity - old) * info->size))
+		return false;
+	return resize(cache, class, capacity);
+}
+
+/* Gives the oldest `count` objects of a stack back. */
+static void flush_bottom(struct thread_cache *cache, unsigned class, size_t count, const char *function)
+{
+	void **bottom = bottom_of(cache, class);
+	size_t held = held_by(cache, class);
+
+	transfer_return(class, bottom, count, function);
+	memmove(bottom, bottom + count, (held - count) * sizeof(void *));
+	cache->stacks.top[class] = bottom + held - count;
+}
+
+static void halve(struct thread_cache *cache, unsigned class)
+{
+	size_t capacity = cache->capacity[class] / 2;
+	size_t held = held_by(cache, class);
+
+	if (cache->capacity[class] <= FIRST_CAPACITY)
+		capacity = 0;
+	if (held > capacity)
+		flush_bottom(cache, class, held - capacity, "free");
+	resize(cache, class, capacity);
+}
+
+/* A class that has neither come here nor changed since the last look has more than it needs. */
+static void look_at(struct thread_cache *cache, unsigned class)
+{
+	if (cache->capacity[class] != 0 && !cache->visited[class] && cache->stacks.top[class] == cache->seen_top[class])
+		halve(cache, class);
+	cache->visited[class] = false;
+	cache->seen_top[class] = cache->stacks.top[class];
+}
+
+static void tick(struct thread_cache *cache)
+{
+	for (int i = 0; i < CLASSES_PER_TICK; i++) {
+		cache->next_class = cache->next_class % (CLASS_COUNT - 1) + 1;
+		look_at(cache, cache->next_class);
+	}
+	pageheap_tick();
+}
+
+/* Another thread has taken part of the grant. */
+static void honour_grant(struct thread_cache *cache)
+{
+	for (unsigned class = CLASS_COUNT - 1;
+	     class > 0 && cache->charged > __atomic_load_n(&cache->grant, __ATOMIC_RELAXED); class--) {
+		if (cache->capacity[class] != 0)
+			halve(cache, class);
+	}
+}
+
+static inline void count_visit(struct thread_cache *cache)
+{
+	if (unlikely(++cache->visits % VISITS_PER_TICK == 0))
+		tick(cache);
+	if (unlikely(cache->charged > __atomic_load_n(&cache->grant, __ATOMIC_RELAXED)))
+		honour_grant(cache);
+}
+
+static void *allocate_directly(unsigned class)
+{
+	bool zeroed;
+
+	return central_take_one(class, &zeroed);
+}
+
+/* Fills the lower half of an empty stack and pops one object. */
+static void *refill(struct thread_cache *cache, unsigned class)
+{
+	size_t wanted = (cache->capacity[class] + 1u) / 2;
+	void **bottom = bottom_of(cache, class);
+	size_t taken = transfer_take(class, bottom + wanted, wanted);
+
+	if (taken == 0)
+		return NULL;
+	if (taken < wanted)
+		memmove(bottom, bottom + wanted - taken, taken * sizeof(void *));
+	cache->stacks.top[class] = bottom + taken - 1;
+	return bottom[taken - 1];
+}
+
+void *frontend_allocate(unsigned class)
+{
+	struct thread_cache *cache = thread_state.cache;
+	bool first_time;
+
+	if (unlikely(cache == NULL))
+		return allocate_directly(class);
+	count_visit(cache);
+	first_time = cache->capacity[class] == 0 && !cache->visited[class];
+	cache->visited[class] = true;
+	cache->overages[class] = 0;
+	if (first_time || (!grow(cache, class) && cache->capacity[class] == 0))
+		return allocate_directly(class);
+	return refill(cache, class);
+}
+
+void *frontend_allocate_zeroed(unsigned class, bool *zeroed)
+{
+	return central_take_one(class, zeroed);
+}
+
+/*
+ * Whether a full stack should grow: if it is smaller than two batches, or was refilled since the last flush (it swings). A stack
+ * that only ever overflows shrinks again: its thread frees what others allocate.
+ */
+static bool should_grow(struct thread_cache *cache, unsigned class)
+{
+	size_t batches = 2u * size_classes[class].batch;
+
+	if (cache->capacity[class] < batches)
+		return true;
+	if (cache->overages[class] < UINT8_MAX)
+		cache->overages[class]++;
+	if (cache->overages[class] > MAX_OVERAGES && cache->capacity[class] / 2u >= batches)
+		halve(cache, class);
+	return cache->overages[class] == 1;
+}
+
+static COLD _Noreturn void freed_twice(unsigned class, void *object, const char *function)
+{
+	const struct wrong_use use = {.function = function,
+				      .pointer = object,
+				      .what = "object is already free (double free)",
+				      .class_size = size_classes[class].size};
+
+	message_wrong_use(&use);
+}
+
+void frontend_free(unsigned class, void *object, const char *function)
+{
+	struct thread_cache *cache = thread_state.cache;
+
+	if (unlikely(cache == NULL)) {
+		central_return(class, &object, 1, function);
+		return;
+	}
+	if (unlikely(cache->stacks.top[class][-1] == object))
+		freed_twice(class, object, function);
+	count_visit(cache);
+	cache->visited[class] = true;
+	if (cache->stacks.top[class] == cache->stacks.limit[class] && !(should_grow(cache, class) && grow(cache, class))) {
+		if (cache->capacity[class] == 0) {
+			transfer_return(class, &object, 1, function);
+			return;
+		}
+		if (cache->stacks.top[class] == cache->stacks.limit[class])
+			flush_bottom(cache, class, (cache->capacity[class] + 1u) / 2, function);
+	}
+	*cache->stacks.top[class]++ = object;
+}
+
+static void register_cache(struct thread_cache *cache)
+{
+	lock_acquire(&registry.lock);
+	cache->next = registry.first;
+	if (cache->next != NULL)
+		cache->next->previous = cache;
+	registry.first = cache;
+	registry.count++;
+	cache->grant = registry.limits.per_thread;
+	registry.pool -= (intptr_t)cache->grant;
+	__atomic_store_n(&transfer_enabled, registry.count > 1, __ATOMIC_RELAXED);
+	lock_release(&registry.lock);
+}
+
+/* Returns whether only one cache is left. */
+static bool unregister_cache(struct thread_cache *cache)
+{
+	bool one_left;
+
+	lock_acquire(&registry.lock);
+	if (cache->next != NULL)
+		cache->next->previous = cache->previous;
+	if (cache->previous != NULL)
+		cache->previous->next = cache->next;
+	else
+		registry.first = cache->next;
+	if (registry.victim == cache)
+		registry.victim = cache->next;
+	registry.count--;
+	registry.pool += (intptr_t)__atomic_load_n(&cache->grant, __ATOMIC_RELAXED);
+	one_left = registry.count <= 1;
+	__atomic_store_n(&transfer_enabled, !one_left, __ATOMIC_RELAXED);
+	lock_release(&registry.lock);
+	return one_left;
+}
+
+/*
+ * The main thread's TLS block is wiped once if malloc ran before the TLS image was copied (IRELATIVE resolvers): its cache is still in
+ * the registry then.
+ */
+static struct thread_cache *find_own(uint32_t owner)
+{
+	struct thread_cache *cache;
+
+	lock_acquire(&registry.lock);
+	for (cache = registry.first; cache != NULL && cache->owner != owner; cache = cache->next)
+		;
+	lock_release(&registry.lock);
+	return cache;
+}
+
+static void point_to(struct thread_cache *cache)
+{
+	thread_state.cache = cache;
+	thread_state.malloc_offset = (uintptr_t)cache - (uintptr_t)&closed_cache;
+	thread_state.free_offset = (uintptr_t)cache - window.base;
+}
+
+void frontend_open_thread(void)
+{
+	struct thread_cache *cache;
+
+	if (thread_state.phase != THREAD_NEW)
+		return;
+	cache = find_own(thread_id());
+	if (cache == NULL) {
+		cache = arena_allocate(sizeof(*cache));
+		if (cache == NULL)
+			return;
+		cache->owner = thread_id();
+		for (unsigned class = 0; class < CLASS_COUNT; class++)
+			set_no_array(cache, class);
+		register_cache(cache);
+	}
+	thread_state.phase = THREAD_OPEN;
+	point_to(cache);
+}
+
+static size_t flush_all(struct thread_cache *cache)
+{
+	size_t bytes = 0;
+
+	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+		size_t held = held_by(cache, class);
+
+		if (held != 0)
+			flush_bottom(cache, class, held, "free");
+		bytes += held * size_classes[class].size;
+		if (cache->capacity[class] != 0)
+			resize(cache, class, 0);
+		cache->visited[class] = false;
+	}
+	return bytes;
+}
+
+void frontend_close_thread(void)
+{
+	struct thread_cache *cache = thread_state.cache;
+	bool one_left;
+
+	thread_state.phase = THREAD_CLOSED;
+	if (cache == NULL)
+		return;
+	thread_state.malloc_offset = 0;
+	thread_state.free_offset = 0;
+	thread_state.cache = NULL;
+	flush_all(cache);
+	one_left = unregister_cache(cache);
+	arena_free(cache, sizeof(*cache));
+	if (one_left)
+		transfer_flush();
+}
+
+size_t frontend_flush_thread(void)
+{
+	return thread_state.cache != NULL ? flush_all(thread_state.cache) : 0;
+}
+
+void frontend_forget_other_threads(void)
+{
+	struct thread_cache *own = thread_state.cache;
+
+	lock_acquire(&registry.lock);
+	registry.first = own;
+	registry.victim = NULL;
+	registry.count = own != NULL ? 1 : 0;
+	registry.pool = (intptr_t)registry.limits.total;
+	if (own != NULL) {
+		own->next = own->previous = NULL;
+		own->owner = thread_id();
+		registry.pool -= (intptr_t)own->grant;
+	}
+	transfer_enabled = false;
+	lock_release(&registry.lock);
+}
+
+void frontend_set_limits(const struct frontend_limits *limits)
+{
+	lock_acquire(&registry.lock);
+	registry.pool += (intptr_t)limits->total - (intptr_t)registry.limits.total;
+	registry.limits = *limits;
+	lock_release(&registry.lock);
+}
+
+void frontend_read_statistics(struct frontend_statistics *statistics)
+{
+	lock_acquire(&registry.lock);
+	statistics->caches = registry.count;
+	statistics->capacity = 0;
+	for (const struct thread_cache *cache = registry.first; cache != NULL; cache = cache->next)
+		statistics->capacity += cache->charged;
+	lock_release(&registry.lock);
+}
+
+size_t frontend_cached(unsigned class)
+{
+	size_t total = 0;
+
+	lock_acquire(&registry.lock);
+	for (const struct thread_cache *cache = registry.first; cache != NULL; cache = cache->next)
+		total += held_by(cache, class);
+	lock_release(&registry.lock);
+	return total;
+}
+
+static const char *check_cache(const struct thread_cache *cache)
+{
+	size_t charged = 0;
+
+	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+		size_t capacity = cache->capacity[class];
+
+		if (held_by(cache, class) > capacity || capacity > size_classes[class].capacity)
+			return "a thread's stack holds more than it may";
+		if (capacity != 0 && bottom_of(cache, class)[-1] != NULL)
+			return "the slot below a thread's stack is not empty";
+		charged += capacity * size_classes[class].size;
+	}
+	return charged == cache->charged ? NULL : "a thread cache's charge is wrong";
+}
+
+const char *frontend_validate(void)
+{
+	const char *wrong = NULL;
+
+	lock_acquire(&registry.lock);
+	for (const struct thread_cache *cache = registry.first; cache != NULL && wrong == NULL; cache = cache->next)
+		wrong = check_cache(cache);
+	lock_release(&registry.lock);
+	return wrong;
+}
+
+struct lock *frontend_lock(void)
+{
+	return &registry.lock;
+}

@@ -1,0 +1,129 @@
+/* Statistics as text for people, and as XML for malloc_info. */
+#include <unistd.h>
+
+#include "observe/statistics.h"
+
+struct row {
+	const char *name;	/* for people */
+	const char *identifier; /* in XML */
+	size_t value;
+};
+
+#define ROWS 16
+
+/* All figures in the order in which they add up. Returns how many. */
+static size_t collect(struct row *rows)
+{
+	struct statistics s;
+	size_t count = 0;
+
+	statistics_read(&s);
+	rows[count++] = (struct row){"in use", "in_use", s.in_use};
+	rows[count++] = (struct row){"  of these, large blocks", "in_use_large", s.in_use_large};
+	rows[count++] = (struct row){"cached by threads", "cached", s.cached};
+	rows[count++] = (struct row){"in transfer caches", "transfer", s.transfer};
+	rows[count++] = (struct row){"free in spans", "central_free", s.central_free};
+	rows[count++] = (struct row){"tails of spans", "span_waste", s.span_waste};
+	rows[count++] = (struct row){"heap's first page", "reserved", s.reserved};
+	rows[count++] = (struct row){"= pages in use", "pages_used", s.pages.used};
+	rows[count++] = (struct row){"free pages", "pages_free", s.pages.free};
+	rows[count++] = (struct row){"released pages", "pages_released", s.pages.released};
+	rows[count++] = (struct row){"= heap mapped", "pages_mapped", s.pages.mapped};
+	rows[count++] = (struct row){"metadata in use", "metadata_used", s.metadata.used};
+	rows[count++] = (struct row){"metadata free", "metadata_free", s.metadata.free};
+	rows[count++] = (struct row){"metadata mapped", "metadata_mapped", s.metadata.mapped + s.pages.map_bytes};
+	rows[count++] = (struct row){"given back so far", "released_total", s.pages.released_total};
+	rows[count++] = (struct row){"kept before giving back", "release_limit", s.pages.release_limit};
+	return count;
+}
+
+static void write_class(struct text *text, unsigned class)
+{
+	struct class_totals totals;
+
+	statistics_read_class(class, &totals);
+	if (totals.central.spans == 0)
+		return;
+	text_number_padded(text, size_classes[class].size, 8);
+	text_number_padded(text, totals.central.spans, 9);
+	text_number_padded(text, totals.in_use, 13);
+	text_number_padded(text, totals.cached, 10);
+	text_number_padded(text, totals.central.transfer_free, 10);
+	text_number_padded(text, totals.central.central_free, 12);
+	text_string(text, "\n");
+}
+
+void statistics_write(struct text *text)
+{
+	struct row rows[ROWS];
+	size_t count = collect(rows);
+
+	text_string(text, "tiermalloc statistics, bytes\n");
+	for (size_t i = 0; i < count; i++) {
+		text_number_padded(text, rows[i].value, 16);
+		text_string(text, "  ");
+		text_string(text, rows[i].name);
+		text_string(text, "\n");
+	}
+	text_string(text, "classes, objects\n    size    spans       in use    cached  transfer     in spans\n");
+	for (unsigned class = 1; class < CLASS_COUNT; class++)
+		write_class(text, class);
+	text_flush(text);
+}
+
+static void write_class_xml(struct text *text, unsigned class)
+{
+	struct class_totals totals;
+
+	statistics_read_class(class, &totals);
+	if (totals.central.spans == 0)
+		return;
+	text_string(text, "<class size=\"");
+	text_number(text, size_classes[class].size);
+	text_string(text, "\" spans=\"");
+	text_number(text, totals.central.spans);
+	text_string(text, "\" in_use=\"");
+	text_number(text, totals.in_use);
+	text_string(text, "\" cached=\"");
+	text_number(text, totals.cached);
+	text_string(text, "\" transfer=\"");
+	text_number(text, totals.central.transfer_free);
+	text_string(text, "\" central_free=\"");
+	text_number(text, totals.central.central_free);
+	text_string(text, "\"/>\n");
+}
+
+void statistics_write_xml(struct text *text)
+{
+	struct row rows[ROWS];
+	size_t count = collect(rows);
+
+	text_string(text, "<malloc version=\"1\" allocator=\"tiermalloc\">\n");
+	for (size_t i = 0; i < count; i++) {
+		text_string(text, "<bytes type=\"");
+		text_string(text, rows[i].identifier);
+		text_string(text, "\" size=\"");
+		text_number(text, rows[i].value);
+		text_string(text, "\"/>\n");
+	}
+	text_string(text, "<classes>\n");
+	for (unsigned class = 1; class < CLASS_COUNT; class++)
+		write_class_xml(text, class);
+	text_string(text, "</classes>\n</malloc>\n");
+	text_flush(text);
+}
+
+static void flush_to_stderr(struct text *text, void *unused)
+{
+	(void)unused;
+	write_all(STDERR_FILENO, text->buffer, text->length);
+	text->length = 0;
+}
+
+void statistics_print_to_stderr(void)
+{
+	char buffer[1024];
+	struct text text = {.buffer = buffer, .capacity = sizeof(buffer), .flush = flush_to_stderr};
+
+	statistics_write(&text);
+}

@@ -1,0 +1,119 @@
+/*
+ * The filler: lists of partly used hugepages. There is one per length of the longest free range and eighth of fullness, so that the
+ * first list that is not empty, from the wanted length on, holds the tightest fit, and of these the fullest.
+ */
+#include "pageheap/hugepage.h"
+
+#define FULLNESS_STEPS 8
+#define LISTS ((HUGEPAGE_PAGES + 1) * FULLNESS_STEPS)
+
+_Static_assert(LISTS < UINT16_MAX, "a record names its list in 16 bits");
+
+/* How many hugepages of one list are looked at when an alignment is wanted that the list says nothing about. */
+#define ALIGNED_TRIES 16
+
+struct filler {
+	uint64_t filled[WORDS_FOR_BITS(LISTS)];
+	uint32_t heads[LISTS]; /* hugepage number + 1 */
+};
+
+static struct filler fillers[PAGE_KINDS];
+
+static size_t list_of(const struct hugepage *hugepage)
+{
+	size_t longest = bits_longest_clear(hugepage->used, HUGEPAGE_PAGES);
+	size_t fullness = (size_t)hugepage->used_count * FULLNESS_STEPS / (HUGEPAGE_PAGES + 1);
+
+	return longest * FULLNESS_STEPS + (FULLNESS_STEPS - 1 - fullness);
+}
+
+void filler_remove(size_t number)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+	struct filler *filler = &fillers[hugepage->kind];
+	size_t list;
+
+	if (hugepage->list == 0)
+		return;
+	list = hugepage->list - 1u;
+	if (hugepage->previous != 0)
+		hugepage_records[hugepage->previous - 1].next = hugepage->next;
+	else
+		filler->heads[list] = hugepage->next;
+	if (hugepage->next != 0)
+		hugepage_records[hugepage->next - 1].previous = hugepage->previous;
+	if (filler->heads[list] == 0)
+		bit_clear(filler->filled, list);
+	hugepage->list = 0;
+}
+
+void filler_insert(size_t number)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+	struct filler *filler = &fillers[hugepage->kind];
+	size_t list;
+
+	if (hugepage->used_count == 0 || hugepage->used_count == HUGEPAGE_PAGES)
+		return;
+	list = list_of(hugepage);
+	hugepage->previous = 0;
+	hugepage->next = filler->heads[list];
+	if (hugepage->next != 0)
+		hugepage_records[hugepage->next - 1].previous = (uint32_t)number + 1;
+	filler->heads[list] = (uint32_t)number + 1;
+	bit_set(filler->filled, list);
+	hugepage->list = (uint16_t)(list + 1);
+}
+
+static size_t find_in_list(const struct filler *filler, size_t list, size_t pages, size_t alignment, size_t *first)
+{
+	uint32_t link = filler->heads[list];
+
+	for (int tries = 0; link != 0 && tries < ALIGNED_TRIES; tries++) {
+		const struct hugepage *hugepage = &hugepage_records[link - 1];
+
+		*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, pages, alignment);
+		if (*first != HUGEPAGE_PAGES)
+			return link - 1;
+		link = hugepage->next;
+	}
+	return NO_HUGEPAGE;
+}
+
+size_t filler_find(enum page_kind kind, size_t pages, size_t alignment, size_t *first)
+{
+	const struct filler *filler = &fillers[kind];
+	size_t list = bits_next_set(filler->filled, pages * FULLNESS_STEPS, LISTS);
+
+	while (list < LISTS) {
+		size_t found = find_in_list(filler, list, pages, alignment, first);
+
+		if (found != NO_HUGEPAGE)
+			return found;
+		list = bits_next_set(filler->filled, list + 1, LISTS);
+	}
+	return NO_HUGEPAGE;
+}
+
+static size_t emptiest_backed_of(const struct filler *filler)
+{
+	for (size_t list = LISTS; list-- > 0;) {
+		uint32_t link = bit_test(filler->filled, list) ? filler->heads[list] : 0;
+
+		for (; link != 0; link = hugepage_records[link - 1].next) {
+			if (hugepage_backed_free(&hugepage_records[link - 1]) != 0)
+				return link - 1;
+		}
+	}
+	return NO_HUGEPAGE;
+}
+
+size_t filler_emptiest_backed(void)
+{
+	size_t few = emptiest_backed_of(&fillers[PAGES_FEW_OBJECTS]);
+	size_t many = emptiest_backed_of(&fillers[PAGES_MANY_OBJECTS]);
+
+	if (few == NO_HUGEPAGE || (many != NO_HUGEPAGE && hugepage_records[many].used_count < hugepage_records[few].used_count))
+		return many;
+	return few;
+}

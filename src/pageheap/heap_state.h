@@ -1,0 +1,57 @@
+/*
+ * What the files of the page heap share: its lock, its counters, and the sets of free hugepages. Internal to this tier.
+ */
+#ifndef TIERMALLOC_PAGEHEAP_HEAP_STATE_H
+#define TIERMALLOC_PAGEHEAP_HEAP_STATE_H
+
+#include "base/lock.h"
+#include "pageheap/hugepage.h"
+
+/* The widest window (page_map.c) in hugepages. */
+#define MAXIMUM_HUGEPAGES ((size_t)1 << (44 - HUGEPAGE_SHIFT))
+
+struct heap_state {
+	struct lock lock;
+	size_t top;		/* hugepages below it have been looked at: mapped, given back, or found foreign */
+	size_t first_available; /* no available hugepage lies below */
+	size_t mapped;		/* hugepages */
+	size_t whole_free;	/* mapped hugepages that are wholly free */
+	size_t used;		/* pages, as the next ones */
+	size_t released;
+	size_t whole_backed; /* backed pages in wholly free hugepages */
+	uint64_t released_total;
+	uint64_t available[MAXIMUM_HUGEPAGES / 64]; /* wholly free hugepages below top, mapped or not */
+	uint64_t backed[MAXIMUM_HUGEPAGES / 64];    /* those of them that have backed pages */
+};
+
+extern HIDDEN struct heap_state heap;
+
+/* Free backed pages, in hugepages of both sorts. */
+static inline size_t heap_backed_free(void)
+{
+	return heap.mapped * HUGEPAGE_PAGES - heap.used - heap.released;
+}
+
+/* A wholly free hugepage enters (leaves) the sets. */
+void heap_enter_free(size_t number);
+void heap_leave_free(size_t number);
+
+/* Gives memory back after a free, as the rule in release.c says. */
+void release_after_free(void);
+
+/* Gives back until at most so many backed free pages are left. */
+size_t release_down_to(size_t pages);
+
+/* Told of pages that were taken into use and had been released before, in this hugepage. */
+void release_note_taken(const struct hugepage *hugepage, size_t pages);
+
+/* The pages of [first, first + count) in a hugepage that consist of whole pages of the kernel. */
+struct page_slice {
+	size_t first;
+	size_t count;
+};
+struct page_slice kernel_slice(size_t first, size_t count);
+
+size_t release_limit_bytes(void);
+
+#endif

@@ -1,0 +1,440 @@
+/*
+ * The page heap's allocation policy: runs of less than a hugepage go through the filler, longer ones to the lowest sufficient run of
+ * free hugepages, whose last one's tail the filler gets.
+ */
+#include "pageheap/pageheap.h"
+
+#include <string.h>
+
+#include "base/closed_cache.h"
+#include "base/os.h"
+#include "pageheap/heap_state.h"
+
+struct heap_state heap;
+
+/* How often a run of addresses is looked for again after somebody else's mapping was found in it. */
+#define MAPPING_TRIES 64
+
+void heap_enter_free(size_t number)
+{
+	const struct hugepage *hugepage = &hugepage_records[number];
+	size_t backed = 0;
+
+	bit_set(heap.available, number);
+	heap.first_available = minimum(heap.first_available, number);
+	if (hugepage->state == HUGEPAGE_MAPPED) {
+		backed = hugepage_backed_free(hugepage);
+		heap.whole_free++;
+	}
+	if (backed != 0) {
+		bit_set(heap.backed, number);
+		heap.whole_backed += backed;
+	}
+}
+
+void heap_leave_free(size_t number)
+{
+	const struct hugepage *hugepage = &hugepage_records[number];
+
+	bit_clear(heap.available, number);
+	if (hugepage->state != HUGEPAGE_MAPPED)
+		return;
+	heap.whole_free--;
+	if (bit_test(heap.backed, number)) {
+		bit_clear(heap.backed, number);
+		heap.whole_backed -= hugepage_backed_free(hugepage);
+	}
+}
+
+/* Takes pages of one mapped hugepage into use. Returns how many of them were released and so read zero. */
+static size_t take_pages(size_t number, size_t first, size_t count, enum page_kind kind)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+	size_t released = bits_count_range(hugepage->released, first, count);
+
+	if (hugepage->used_count == 0) {
+		heap_leave_free(number);
+		hugepage->kind = (uint8_t)kind;
+	} else {
+		filler_remove(number);
+	}
+	if (released != 0)
+		release_note_taken(hugepage, released);
+	bits_set_range(hugepage->used, first, count);
+	bits_clear_range(hugepage->released, first, count);
+	hugepage->used_count = (uint16_t)(hugepage->used_count + count);
+	hugepage->released_count = (uint16_t)(hugepage->released_count - released);
+	heap.used += count;
+	heap.released -= released;
+	filler_insert(number);
+	return released;
+}
+
+/* Gives pages of one hugepage back to it; `released` says that they are not backed. */
+static void return_pages(size_t number, size_t first, size_t count, bool released)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+
+	filler_remove(number);
+	bits_clear_range(hugepage->used, first, count);
+	hugepage->used_count = (uint16_t)(hugepage->used_count - count);
+	heap.used -= count;
+	if (released) {
+		bits_set_range(hugepage->released, first, count);
+		hugepage->released_count = (uint16_t)(hugepage->released_count + count);
+		heap.released += count;
+	}
+	if (hugepage->used_count == 0)
+		heap_enter_free(number);
+	else
+		filler_insert(number);
+}
+
+/* A run's part in one hugepage. */
+struct part {
+	size_t number;
+	size_t first;
+	size_t count;
+};
+
+static struct part part_at(size_t page, size_t pages)
+{
+	size_t first = page % HUGEPAGE_PAGES;
+
+	return (struct part){page / HUGEPAGE_PAGES, first, minimum(pages, HUGEPAGE_PAGES - first)};
+}
+
+/* Returns whether all of the run is known to read zero. */
+static bool take_run(size_t page, size_t pages, enum page_kind kind)
+{
+	size_t released = 0;
+	size_t total = pages;
+
+	while (pages != 0) {
+		struct part part = part_at(page, pages);
+
+		released += take_pages(part.number, part.first, part.count, kind);
+		page += part.count;
+		pages -= part.count;
+	}
+	return released == total;
+}
+
+static void return_run(size_t page, size_t pages, bool released)
+{
+	while (pages != 0) {
+		struct part part = part_at(page, pages);
+
+		return_pages(part.number, part.first, part.count, released);
+		page += part.count;
+		pages -= part.count;
+	}
+}
+
+/* Hugepages below `end` that were passed over count as available, unmapped. */
+static void raise_top(size_t end)
+{
+	size_t old = heap.top;
+
+	if (end <= old)
+		return;
+	heap.top = end;
+	for (size_t number = old; number < end; number++) {
+		if (hugepage_records[number].state == HUGEPAGE_UNMAPPED)
+			heap_enter_free(number);
+	}
+	__atomic_store_n(&window.extent, end << HUGEPAGE_SHIFT, __ATOMIC_RELEASE);
+}
+
+/* An available hugepage has got its addresses. */
+static void note_mapped(size_t number)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+
+	heap_leave_free(number);
+	hugepage->state = HUGEPAGE_MAPPED;
+	bits_set_range(hugepage->released, 0, HUGEPAGE_PAGES);
+	hugepage->released_count = HUGEPAGE_PAGES;
+	hugepage->used_count = 0;
+	heap.mapped++;
+	heap.released += HUGEPAGE_PAGES;
+	heap_enter_free(number);
+}
+
+static void note_foreign(size_t number)
+{
+	heap_leave_free(number);
+	hugepage_records[number].state = HUGEPAGE_FOREIGN;
+}
+
+static void note_run_mapped(size_t first, size_t count)
+{
+	for (size_t number = first; number < first + count; number++)
+		note_mapped(number);
+}
+
+/*
+ * Maps hugepages that have no addresses. OS_TAKEN: some belong to somebody else; they are found by halving and marked, the others
+ * are mapped.
+ */
+static enum os_result map_unmapped(size_t first, size_t count)
+{
+	enum os_result result = os_map(page_address(first * HUGEPAGE_PAGES), count << HUGEPAGE_SHIFT);
+
+	if (result == OS_DONE)
+		note_run_mapped(first, count);
+	if (result != OS_TAKEN)
+		return result;
+	if (count == 1) {
+		note_foreign(first);
+		return OS_TAKEN;
+	}
+	if (map_unmapped(first, count / 2) == OS_FAILED || map_unmapped(first + count / 2, count - count / 2) == OS_FAILED)
+		return OS_FAILED;
+	return OS_TAKEN;
+}
+
+/* Maps before it makes the page map cover the hugepages, so that an impossible request fails without a trace. */
+static enum os_result map_beyond_top(size_t first, size_t count)
+{
+	uintptr_t address = page_address(first * HUGEPAGE_PAGES);
+	enum os_result result = os_map(address, count << HUGEPAGE_SHIFT);
+
+	if (result == OS_FAILED)
+		return OS_FAILED;
+	if (!page_map_cover(first + count)) {
+		if (result == OS_DONE)
+			os_unmap(address, count << HUGEPAGE_SHIFT);
+		return OS_FAILED;
+	}
+	raise_top(first + count);
+	if (result == OS_TAKEN)
+		return map_unmapped(first, count);
+	note_run_mapped(first, count);
+	return OS_DONE;
+}
+
+/* Sees to it that all hugepages of an available run have addresses. */
+static enum os_result map_run(size_t first, size_t count)
+{
+	size_t end = first + count;
+	enum os_result result = OS_DONE;
+
+	if (end > heap.top) {
+		size_t beyond = maximum(first, heap.top);
+
+		result = map_beyond_top(beyond, end - beyond);
+	}
+	for (size_t number = first; number < end && result == OS_DONE;) {
+		size_t stop = number;
+
+		while (stop < end && hugepage_records[stop].state == HUGEPAGE_UNMAPPED)
+			stop++;
+		if (stop > number)
+			result = map_unmapped(number, stop - number);
+		number = stop + 1;
+	}
+	return result;
+}
+
+/* First hugepage of the run of available ones that ends at the heap's top. */
+static size_t start_of_top(void)
+{
+	size_t start = heap.top;
+
+	while (start > 0 && bit_test(heap.available, start - 1))
+		start--;
+	return start;
+}
+
+/* The lowest run of available hugepages; it may reach beyond the top, where everything is available. */
+static size_t find_hugepages(size_t count, size_t alignment)
+{
+	size_t at = bits_next_set(heap.available, heap.first_available, heap.top);
+
+	heap.first_available = at;
+	if (count == 1 && alignment == 1 && heap.whole_backed != 0)
+		return bits_next_set(heap.backed, 0, heap.top);
+	while (at < heap.top) {
+		size_t start = round_up(at, alignment);
+		size_t stop;
+
+		if (start >= heap.top)
+			break;
+		stop = bits_next_clear(heap.available, start, heap.top);
+		if (stop > start && (stop - start >= count || stop == heap.top))
+			return start;
+		at = bits_next_set(heap.available, maximum(stop, start + 1), heap.top);
+	}
+	return round_up(heap.top, alignment);
+}
+
+/* Finds and maps a run of wholly free hugepages. */
+static size_t obtain_hugepages(size_t count, size_t alignment, bool at_top)
+{
+	for (int tries = 0; tries < MAPPING_TRIES; tries++) {
+		size_t first = at_top ? round_up(start_of_top(), alignment) : find_hugepages(count, alignment);
+		enum os_result result;
+
+		if (count > page_map_capacity() || first > page_map_capacity() - count)
+			return NO_HUGEPAGE;
+		result = map_run(first, count);
+		if (result == OS_DONE)
+			return first;
+		if (result == OS_FAILED)
+			return NO_HUGEPAGE;
+	}
+	return NO_HUGEPAGE;
+}
+
+/* The first page of a run that fits into one hugepage, or NO_HUGEPAGE. */
+static size_t find_in_filler(const struct page_request *request)
+{
+	size_t first = 0;
+	size_t number = filler_find(request->kind, request->pages, request->alignment, &first);
+
+	if (number == NO_HUGEPAGE) {
+		number = obtain_hugepages(1, 1, false);
+		first = 0;
+	}
+	if (number == NO_HUGEPAGE)
+		number = filler_find((enum page_kind)(PAGE_KINDS - 1 - request->kind), request->pages, request->alignment, &first);
+	return number == NO_HUGEPAGE ? NO_HUGEPAGE : number * HUGEPAGE_PAGES + first;
+}
+
+static size_t find_hugepage_run(const struct page_request *request)
+{
+	size_t count = (request->pages + HUGEPAGE_PAGES - 1) / HUGEPAGE_PAGES;
+	size_t alignment = maximum(request->alignment / HUGEPAGE_PAGES, 1);
+	size_t number;
+
+	if (count > page_map_capacity() || alignment > page_map_capacity())
+		return NO_HUGEPAGE;
+	number = obtain_hugepages(count, alignment, request->at_top);
+	return number == NO_HUGEPAGE ? NO_HUGEPAGE : number * HUGEPAGE_PAGES;
+}
+
+bool pageheap_allocate(const struct page_request *request, struct page_run *run)
+{
+	bool small = request->pages < HUGEPAGE_PAGES && request->alignment <= HUGEPAGE_PAGES && !request->at_top;
+	size_t page;
+
+	lock_acquire(&heap.lock);
+	page = small ? find_in_filler(request) : find_hugepage_run(request);
+	if (page != NO_HUGEPAGE) {
+		run->address = page_address(page);
+		run->zeroed = take_run(page, request->pages, request->kind);
+	}
+	lock_release(&heap.lock);
+	return page != NO_HUGEPAGE;
+}
+
+/* Whether kernel calls can work on exactly this run. */
+static bool kernel_aligned(uintptr_t address, size_t pages)
+{
+	return ((address | pages << PAGE_SHIFT) & (os_page_size() - 1)) == 0;
+}
+
+void pageheap_free(uintptr_t address, size_t pages, bool remap)
+{
+	bool released;
+
+	lock_acquire(&heap.lock);
+	released = remap && kernel_aligned(address, pages) && os_map_over(address, pages << PAGE_SHIFT) == OS_DONE;
+	return_run(page_of(address), pages, released);
+	release_after_free();
+	lock_release(&heap.lock);
+}
+
+/* Whether the pages are all free, or beyond the top. */
+static bool run_is_free(size_t page, size_t pages)
+{
+	while (pages != 0) {
+		struct part part = part_at(page, pages);
+
+		if (part.number >= heap.top)
+			return true;
+		if (!bit_test(heap.available, part.number)) {
+			const struct hugepage *hugepage = &hugepage_records[part.number];
+
+			if (hugepage->state != HUGEPAGE_MAPPED ||
+			    bits_count_range(hugepage->used, part.first, part.count) != 0)
+				return false;
+		}
+		page += part.count;
+		pages -= part.count;
+	}
+	return true;
+}
+
+bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed)
+{
+	size_t page = page_of(address) + pages;
+	size_t count = new_pages - pages;
+	size_t first = page / HUGEPAGE_PAGES;
+	size_t last = (page + count - 1) / HUGEPAGE_PAGES;
+	bool grown;
+
+	lock_acquire(&heap.lock);
+	grown = last < page_map_capacity() && run_is_free(page, count) && map_run(first, last - first + 1) == OS_DONE;
+	if (grown)
+		*zeroed = take_run(page, count, PAGES_FEW_OBJECTS);
+	lock_release(&heap.lock);
+	return grown;
+}
+
+bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages)
+{
+	enum os_result result = OS_FAILED;
+
+	lock_acquire(&heap.lock);
+	if (kernel_aligned(from, pages) && kernel_aligned(to, pages))
+		result = os_move(from, to, pages << PAGE_SHIFT);
+	/* OS_TAKEN: the old addresses are somebody else's now, and stay in use for ever. */
+	if (result == OS_DONE)
+		return_run(page_of(from), pages, true);
+	lock_release(&heap.lock);
+	return result != OS_FAILED;
+}
+
+bool pageheap_initialise(void)
+{
+	struct page_run run;
+	const struct page_request first_page = {.pages = (sizeof(closed_cache) + PAGE_SIZE - 1) / PAGE_SIZE,
+						.alignment = 1,
+						.kind = PAGES_MANY_OBJECTS};
+	bool done = false;
+
+	if (!page_map_initialise())
+		return false;
+	lock_acquire(&heap.lock);
+	if (obtain_hugepages(1, 1, false) == 0) {
+		/* free takes offset 0 from the window's base for a closed cache, as malloc does in the library. */
+		memcpy((void *)window.base, &closed_cache, sizeof(closed_cache));
+		done = true;
+	}
+	lock_release(&heap.lock);
+	return done && pageheap_allocate(&first_page, &run) && run.address == window.base;
+}
+
+void pageheap_read_statistics(struct pageheap_statistics *statistics)
+{
+	lock_acquire(&heap.lock);
+	*statistics = (struct pageheap_statistics){
+		.mapped = heap.mapped << HUGEPAGE_SHIFT,
+		.used = heap.used << PAGE_SHIFT,
+		.free = heap_backed_free() << PAGE_SHIFT,
+		.released = heap.released << PAGE_SHIFT,
+		.hugepages = heap.mapped,
+		.whole_free_hugepages = heap.whole_free,
+		.map_bytes = page_map_bytes(),
+		.released_total = heap.released_total,
+		.release_limit = release_limit_bytes(),
+	};
+	lock_release(&heap.lock);
+}
+
+struct lock *pageheap_lock(void)
+{
+	return &heap.lock;
+}

@@ -1,0 +1,77 @@
+/*
+ * The page heap: hands out runs of pages from hugepages, takes them back, and gives memory back to the system.
+ *
+ * Relies on base/os, base/bits and the window (page_map.h). One lock guards all of it; callers hold no other lock. All sizes in
+ * pages unless a name says bytes; addresses are page-aligned.
+ */
+#ifndef TIERMALLOC_PAGEHEAP_PAGEHEAP_H
+#define TIERMALLOC_PAGEHEAP_PAGEHEAP_H
+
+#include "base/common.h"
+
+struct lock;
+
+/* Spans that live long because of their many objects stay away from the hugepages of spans that come and go. */
+enum page_kind {
+	PAGES_MANY_OBJECTS,
+	PAGES_FEW_OBJECTS,
+	PAGE_KINDS,
+};
+
+struct page_request {
+	size_t pages;
+	size_t alignment; /* in pages, a power of two */
+	enum page_kind kind;
+	bool at_top; /* above everything else, so that it can grow where it is */
+};
+
+struct page_run {
+	uintptr_t address;
+	bool zeroed; /* all of it is known to read zero */
+};
+
+/* Makes the window and its first hugepage, with the closed cache's copy on its first page. False: no memory. */
+bool pageheap_initialise(void);
+
+/* Finds a run. False: out of memory, or more than the window holds. */
+bool pageheap_allocate(const struct page_request *request, struct page_run *run);
+
+/* Takes pages back. `remap`: they have been moved to (see pageheap_move) and are mapped anew, to read zero. */
+void pageheap_free(uintptr_t address, size_t pages, bool remap);
+
+/* Adds the pages that follow a run to it, if they are free or beyond the heap's end. *zeroed: they are known to read zero. */
+bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed);
+
+/* Moves the pages of a run over the first ones of another, and takes the old run back. False: nothing has changed. */
+bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages);
+
+/* Gives back free memory until at most `keep` bytes of it are left. Returns the bytes given back. */
+size_t pageheap_release(size_t keep);
+
+/* Called now and then from slow paths: lets the amount kept follow the time. */
+void pageheap_tick(void);
+
+/* Free memory kept for reuse before it is given back; set from the options. */
+void pageheap_set_release_limit(size_t bytes);
+
+struct pageheap_statistics {
+	size_t mapped;	  /* bytes of address space in mapped hugepages = used + free + released */
+	size_t used;	  /* bytes in runs handed out, and the closed cache's page */
+	size_t free;	  /* bytes free and backed */
+	size_t released;  /* bytes free and not backed */
+	size_t hugepages; /* mapped */
+	size_t whole_free_hugepages;
+	size_t map_bytes; /* address space of the page map's arrays */
+	uint64_t released_total; /* bytes ever given back */
+	size_t release_limit;	 /* bytes kept at present before giving back */
+};
+
+void pageheap_read_statistics(struct pageheap_statistics *statistics);
+
+/* Checks every record against the counters. Returns NULL, or what is wrong. */
+const char *pageheap_validate(void);
+
+/* For fork, which takes every lock. */
+struct lock *pageheap_lock(void);
+
+#endif

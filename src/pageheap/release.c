@@ -1,0 +1,218 @@
+/*
+ * Giving memory back: how much free memory the heap keeps, and what it gives back first.
+ *
+ * The rule: whole free hugepages may keep `base` bytes, and free pages in partly used ones as much and an eighth of what is in use, each plus
+ * the *regret*: the bytes that were taken into use again within a second of being given back. A program whose demand swings pays for
+ * the first swings and is then left alone; regret halves every second. What exceeds the rule goes back at once, from the free
+ * that caused it or from the next tick of a slow path: no thread is needed.
+ *
+ * Where address space itself is scarce, whole hugepages are unmapped instead. All under the page heap's lock.
+ */
+#include "base/os.h"
+#include "pageheap/heap_state.h"
+
+/* Kept without any regret: two hugepages. Below the smallest peer's, and enough for the come and go of small programs. */
+#define BASE_LIMIT ((size_t)4 << 20)
+
+#define REGRET_WINDOW_MS 1000
+#define USED_SHARE 8
+
+static struct {
+	size_t base_pages;
+	size_t regret_pages;
+	uint32_t regret_halved_at; /* milliseconds, as the next one */
+	bool useless;		   /* the system refuses (locked memory): tried again at the next tick */
+} release = {.base_pages = BASE_LIMIT >> PAGE_SHIFT};
+
+/* Milliseconds in 32 bits, never 0; differences stay right when they wrap. */
+static uint32_t now(void)
+{
+	return (uint32_t)os_milliseconds() | 1;
+}
+
+static void age_regret(uint32_t time)
+{
+	while (release.regret_pages != 0 && time - release.regret_halved_at >= REGRET_WINDOW_MS) {
+		release.regret_pages /= 2;
+		release.regret_halved_at += REGRET_WINDOW_MS;
+	}
+	if (release.regret_pages == 0)
+		release.regret_halved_at = time;
+}
+
+void release_note_taken(const struct hugepage *hugepage, size_t pages)
+{
+	uint32_t time;
+
+	if (hugepage->released_at == 0)
+		return;
+	time = now();
+	if (time - hugepage->released_at >= REGRET_WINDOW_MS)
+		return;
+	age_regret(time);
+	release.regret_pages += pages;
+}
+
+struct page_slice kernel_slice(size_t first, size_t count)
+{
+	size_t unit = maximum(os_page_size() >> PAGE_SHIFT, 1);
+	size_t start = round_up(first, unit);
+	size_t end = round_down(first + count, unit);
+
+	return (struct page_slice){start, end > start ? end - start : 0};
+}
+
+static uintptr_t address_of(size_t number, size_t page)
+{
+	return page_address(number * HUGEPAGE_PAGES + page);
+}
+
+static void note_released(struct hugepage *hugepage, size_t first, size_t count)
+{
+	size_t before = bits_count_range(hugepage->released, first, count);
+	size_t gained = count - before;
+
+	bits_set_range(hugepage->released, first, count);
+	hugepage->released_count = (uint16_t)(hugepage->released_count + gained);
+	hugepage->released_at = now();
+	heap.released += gained;
+	heap.released_total += gained << PAGE_SHIFT;
+}
+
+/* Gives back a whole free hugepage. Returns pages. */
+static size_t release_whole(size_t number)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+	size_t pages = hugepage_backed_free(hugepage);
+	bool unmap = os_addresses_are_scarce();
+	enum os_result result;
+
+	result = unmap ? os_unmap(address_of(number, 0), HUGEPAGE_SIZE) : os_release(address_of(number, 0), HUGEPAGE_SIZE);
+	if (result != OS_DONE)
+		return 0;
+	heap_leave_free(number);
+	note_released(hugepage, 0, HUGEPAGE_PAGES);
+	if (unmap) {
+		hugepage->state = HUGEPAGE_UNMAPPED;
+		heap.mapped--;
+		heap.released -= HUGEPAGE_PAGES;
+	}
+	heap_enter_free(number);
+	return pages;
+}
+
+/* Gives back the free pages of a partly used hugepage. Returns pages. */
+static size_t release_partial(size_t number)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+	size_t before = hugepage->released_count;
+
+	for (size_t at = bits_next_clear(hugepage->used, 0, HUGEPAGE_PAGES); at < HUGEPAGE_PAGES;) {
+		size_t stop = bits_next_set(hugepage->used, at, HUGEPAGE_PAGES);
+		struct page_slice slice = kernel_slice(at, stop - at);
+
+		if (slice.count != bits_count_range(hugepage->released, slice.first, slice.count) &&
+		    os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) == OS_DONE)
+			note_released(hugepage, slice.first, slice.count);
+		at = bits_next_clear(hugepage->used, stop, HUGEPAGE_PAGES);
+	}
+	return hugepage->released_count - before;
+}
+
+/* The highest whole free hugepage with backed pages: reuse starts at the lowest. */
+static size_t highest_backed(void)
+{
+	for (size_t word = WORDS_FOR_BITS(heap.top); word-- > 0;) {
+		if (heap.backed[word] != 0)
+			return word * 64 + log2_floor(heap.backed[word]);
+	}
+	return NO_HUGEPAGE;
+}
+
+static size_t release_whole_down_to(size_t keep)
+{
+	size_t total = 0;
+
+	while (heap.whole_backed > keep && !release.useless) {
+		size_t pages = release_whole(highest_backed());
+
+		total += pages;
+		release.useless = pages == 0;
+	}
+	return total;
+}
+
+static size_t partial_backed(void)
+{
+	return heap_backed_free() - heap.whole_backed;
+}
+
+static size_t release_partial_down_to(size_t keep)
+{
+	size_t total = 0;
+
+	while (partial_backed() > keep && !release.useless) {
+		size_t number = filler_emptiest_backed();
+		size_t pages = number == NO_HUGEPAGE ? 0 : release_partial(number);
+
+		total += pages;
+		release.useless = pages == 0;
+	}
+	return total;
+}
+
+size_t release_down_to(size_t pages)
+{
+	size_t total;
+
+	release.useless = false;
+	total = release_whole_down_to(pages);
+	return total + release_partial_down_to(pages > heap.whole_backed ? pages - heap.whole_backed : 0);
+}
+
+void release_after_free(void)
+{
+	size_t keep = release.base_pages + release.regret_pages;
+	size_t keep_partial = keep + heap.used / USED_SHARE;
+
+	if (likely(heap.whole_backed <= keep && partial_backed() <= keep_partial))
+		return;
+	age_regret(now());
+	keep = release.base_pages + release.regret_pages;
+	release_whole_down_to(keep);
+	/* A quarter further, so that the next free does not look for one page again. */
+	keep_partial = keep + heap.used / USED_SHARE;
+	if (partial_backed() > keep_partial)
+		release_partial_down_to(keep_partial - keep_partial / 4);
+}
+
+void pageheap_tick(void)
+{
+	lock_acquire(&heap.lock);
+	release.useless = false;
+	age_regret(now());
+	release_after_free();
+	lock_release(&heap.lock);
+}
+
+size_t pageheap_release(size_t keep)
+{
+	size_t pages;
+
+	lock_acquire(&heap.lock);
+	pages = release_down_to(keep >> PAGE_SHIFT);
+	lock_release(&heap.lock);
+	return pages << PAGE_SHIFT;
+}
+
+void pageheap_set_release_limit(size_t bytes)
+{
+	lock_acquire(&heap.lock);
+	release.base_pages = bytes >> PAGE_SHIFT;
+	lock_release(&heap.lock);
+}
+
+size_t release_limit_bytes(void)
+{
+	return (release.base_pages + release.regret_pages) << PAGE_SHIFT;
+}

@@ -1,0 +1,99 @@
+/*
+ * Start-up, thread exit and exit. Fork is in fork.c.
+ *
+ * The heap is made by the first allocation, which may come before any constructor has run; options are read by ours, when the environment is
+ * there.
+ */
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <pthread.h>
+
+#include "base/lock.h"
+#include "base/options.h"
+#include "fast_path.h"
+#include "fork.h"
+#include "frontend/frontend.h"
+#include "observe/statistics.h"
+#include "operators.h"
+#include "pageheap/pageheap.h"
+
+static struct {
+	struct lock lock;
+	bool ready;
+	pthread_key_t exit_key;
+	bool exit_key_made;
+} process;
+
+/* Of a thread: its other destructors may run later, and allocate; central serves them. */
+static void on_thread_exit(void *unused)
+{
+	(void)unused;
+	frontend_close_thread();
+}
+
+static bool make_ready(void)
+{
+	bool ready;
+
+	lock_acquire(&process.lock);
+	if (!process.ready && pageheap_initialise())
+		__atomic_store_n(&process.ready, true, __ATOMIC_RELEASE);
+	ready = process.ready;
+	lock_release(&process.lock);
+	return ready;
+}
+
+bool process_ready(void)
+{
+	return likely(__atomic_load_n(&process.ready, __ATOMIC_ACQUIRE)) || make_ready();
+}
+
+/*
+ * The value is set after the thread has its cache, as setting it may allocate. Not before start-up, when the C library may not be
+ * ready for it.
+ */
+static void watch_thread_exit(void)
+{
+	if (process.exit_key_made)
+		pthread_setspecific(process.exit_key, &process);
+}
+
+bool process_enter_thread(void)
+{
+	if (!process_ready())
+		return false;
+	if (thread_state.phase == THREAD_NEW) {
+		frontend_open_thread();
+		watch_thread_exit();
+	}
+	return true;
+}
+
+static void apply_options(void)
+{
+	const struct frontend_limits limits = {options.thread_cache_size, options.min_per_thread_cache};
+
+	pageheap_set_release_limit(options.release_limit);
+	frontend_set_limits(&limits);
+}
+
+__attribute__((constructor(101))) static void start_up(void)
+{
+	options_read();
+	if (!process_ready())
+		return;
+	apply_options();
+	process.exit_key_made = pthread_key_create(&process.exit_key, on_thread_exit) == 0;
+	if (thread_state.phase == THREAD_OPEN)
+		watch_thread_exit();
+	fork_watch();
+	if (operators_are_ours())
+		sized_free_limit = SMALL_SIZE;
+}
+
+__attribute__((destructor)) static void at_exit(void)
+{
+	if (options.stats_print)
+		statistics_print_to_stderr();
+}

@@ -1,0 +1,109 @@
+/*
+ * Trap: memory that is freed must go back to the system without being asked for: large
+ * blocks at once, the cut-off part of a block that shrinks, a peak of small objects.
+ * malloc_trim gives back what is left and says truthfully whether it did.
+ *
+ *     give_back large|shrink|medium|small
+ */
+#include "trap.h"
+
+#include <malloc.h>
+
+/* What may stay after a peak, programs and tables included. */
+#define RESIDENT_AFTER_PEAK (10 * MIB)
+#define RESIDENT_AFTER_TRIM (4 * MIB)
+
+static void *written(size_t size, int value)
+{
+	void *block = malloc(size);
+	REQUIRE(block, "malloc(%zu): %s", size, strerror(errno));
+	memset(block, value, size);
+	return block;
+}
+
+static void require_resident_below(size_t limit, const char *when)
+{
+	size_t resident = resident_bytes();
+	REQUIRE(resident < limit, "%s %zu KiB are resident, more than %zu", when, resident / KIB, limit / KIB);
+}
+
+static void check_large(void)
+{
+	for (int round = 0; round < 5; round++) {
+		void *block = written(200 * MIB, round + 1);
+		REQUIRE(resident_bytes() > 200 * MIB, "the block is not resident");
+		free(block);
+		require_resident_below(RESIDENT_AFTER_PEAK, "after a block of 200 MiB has been freed");
+	}
+}
+
+static void require_bytes(const unsigned char *block, size_t size, int value)
+{
+	for (size_t i = 0; i < size; i++)
+		REQUIRE(block[i] == value, "byte %zu has changed", i);
+}
+
+static void check_shrink(void)
+{
+	unsigned char *block = written(200 * MIB, 7);
+	block = realloc(block, MIB);
+	REQUIRE(block, "realloc: %s", strerror(errno));
+	require_resident_below(RESIDENT_AFTER_PEAK, "after shrinking 200 MiB to 1 MiB");
+	require_bytes(block, MIB, 7);
+	free(block);
+
+	enum { BLOCKS = 60 };
+	unsigned char *blocks[BLOCKS];
+	for (int i = 0; i < BLOCKS; i++)
+		blocks[i] = written(3 * MIB, i);
+	for (int i = 0; i < BLOCKS; i++) {
+		blocks[i] = realloc(blocks[i], 64 * KIB);
+		REQUIRE(blocks[i], "realloc: %s", strerror(errno));
+	}
+	require_resident_below(RESIDENT_AFTER_PEAK + BLOCKS * 64 * KIB, "after shrinking 60 blocks of 3 MiB to 64 KiB each");
+	for (int i = 0; i < BLOCKS; i++) {
+		require_bytes(blocks[i], 64 * KIB, i);
+		blocks[i] = realloc(blocks[i], 100);
+		require_bytes(blocks[i], 100, i);
+	}
+	require_resident_below(RESIDENT_AFTER_PEAK, "after shrinking them to 100 bytes");
+	for (int i = 0; i < BLOCKS; i++)
+		free(blocks[i]);
+}
+
+static void check_peak(size_t count, size_t size)
+{
+	void **objects = map_room(count * sizeof *objects);
+	for (size_t i = 0; i < count; i++)
+		objects[i] = written(size, (int)i);
+	REQUIRE(resident_bytes() > count * size, "the objects are not resident");
+	for (size_t i = 0; i < count; i++)
+		free(objects[i]);
+	munmap(objects, count * sizeof *objects);
+	require_resident_below(RESIDENT_AFTER_PEAK, "after the peak has been freed");
+
+	size_t before = resident_bytes();
+	int released = malloc_trim(0);
+	size_t after = resident_bytes();
+	REQUIRE(after < RESIDENT_AFTER_TRIM, "%zu KiB are resident after malloc_trim", after / KIB);
+	REQUIRE(released || before <= after + 64 * KIB, "malloc_trim says that it released nothing, but %zu KiB became %zu",
+		before / KIB, after / KIB);
+	REQUIRE(!malloc_trim(0), "a second malloc_trim says that there was still something");
+}
+
+int main(int count, char **values)
+{
+	require_allocator();
+	REQUIRE(count == 2, "one argument is needed");
+	if (strcmp(values[1], "large") == 0)
+		check_large();
+	else if (strcmp(values[1], "shrink") == 0)
+		check_shrink();
+	else if (strcmp(values[1], "medium") == 0)
+		check_peak(1000, 256 * KIB);
+	else if (strcmp(values[1], "small") == 0)
+		check_peak(2000000, 100);
+	else
+		FAIL("unknown case %s", values[1]);
+	return 0;
+}

@@ -1,0 +1,38 @@
+"""Threads that come, go, exchange blocks and are interrupted."""
+
+import unittest
+
+from support import TrapTest
+
+
+class ThreadExit(TrapTest):
+    def test_destructors_of_thread_specific_data(self):
+        self.run_trap_both_ways("thread_exit", 2000)
+
+    def test_destructors_of_thread_local_objects(self):
+        self.run_trap_both_ways("thread_local_exit", 300)
+
+
+class Turnover(TrapTest):
+    def test_ten_thousand_short_threads(self):
+        self.run_trap("short_threads", 10000)
+
+    def test_two_hundred_live_threads(self):
+        self.run_trap("live_threads")
+
+    def test_first_action_of_a_thread_is_a_free(self):
+        self.run_trap("first_free", 1000)
+
+
+class Exchange(TrapTest):
+    def test_objects_freed_by_another_thread_come_back(self):
+        self.run_trap_both_ways("cross_thread", 300000)
+
+
+class Signals(TrapTest):
+    def test_many_signals(self):
+        self.run_trap("signals", 5000)
+
+
+if __name__ == "__main__":
+    unittest.main()
