@@ -126,9 +126,7 @@ EXPORT int PUBLIC(malloc_trim)(size_t pad)
 
 EXPORT void PUBLIC(free_aligned_sized)(void *pointer, size_t alignment, size_t size)
 {
-	(void)alignment;
-	(void)size;
-	PUBLIC(free)(pointer);
+	door_free_aligned_sized(pointer, alignment, size);
 }
 
 /* jemalloc's flags: the low six bits are the logarithm of the alignment. */

@@ -80,14 +80,10 @@ int PUBLIC(malloc_info)(int options, FILE *stream)
 	char buffer[1024];
 	struct text text = {.buffer = buffer, .capacity = sizeof(buffer), .flush = flush_to_stream, .context = stream};
 
-	if (options != 0) {
-		errno = EINVAL;
-		return -1;
-	}
-	if (!process_ready()) {
-		errno = ENOMEM;
-		return -1;
-	}
+	if (options != 0)
+		return EINVAL;
+	if (!process_ready())
+		return ENOMEM;
 	statistics_write_xml(&text);
 	return 0;
 }

@@ -52,24 +52,45 @@ static size_t pages_for(size_t size)
 	return (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
 }
 
-/* A large block; *zeroed: all of it is known to read zero. NULL: out of memory. */
-static void *allocate_large(size_t size, size_t alignment, bool *zeroed)
+/* Fills in the pages. False: no block can be so large. */
+static bool large_request(size_t size, size_t alignment, struct large_request *request)
 {
-	size_t pages = maximum(pages_for(size), size == 0);
-	size_t alignment_pages = maximum(alignment >> PAGE_SHIFT, 1);
-	struct span *span;
+	*request = (struct large_request){.pages = maximum(pages_for(size), size == 0),
+					  .alignment = maximum(alignment >> PAGE_SHIFT, 1)};
+	return request->pages != 0;
+}
 
-	if (pages == 0)
-		return NULL;
-	span = span_create_large(pages, alignment_pages, false);
+static struct span *create_large(const struct large_request *request)
+{
+	struct span *span = span_create_large(request);
+
 	if (span == NULL) {
 		reclaim();
-		span = span_create_large(pages, alignment_pages, false);
+		span = span_create_large(request);
 	}
+	return span;
+}
+
+static void *allocate_large(size_t size, size_t alignment)
+{
+	struct large_request request;
+	struct span *span = large_request(size, alignment, &request) ? create_large(&request) : NULL;
+
+	return span != NULL ? (void *)span->start : NULL;
+}
+
+static void *calloc_large(size_t size)
+{
+	struct large_request request;
+	struct span *span;
+
+	if (!large_request(size, 1, &request))
+		return NULL;
+	request.zeroed = true;
+	span = create_large(&request);
 	if (span == NULL)
 		return NULL;
-	*zeroed = span->zeroed;
-	return (void *)span->start;
+	return span->zeroed ? (void *)span->start : memset((void *)span->start, 0, size);
 }
 
 static void *allocate_small(unsigned class)
@@ -86,11 +107,10 @@ static void *allocate_small(unsigned class)
 void *door_malloc(size_t size)
 {
 	void *object;
-	bool zeroed;
 
 	if (!enter())
 		return out_of_memory();
-	object = size <= LARGEST_CLASS_SIZE ? allocate_small(class_of_size(size)) : allocate_large(size, 1, &zeroed);
+	object = size <= LARGEST_CLASS_SIZE ? allocate_small(class_of_size(size)) : allocate_large(size, 1);
 	return likely(object != NULL) ? object : out_of_memory();
 }
 
@@ -116,17 +136,10 @@ void *door_calloc(size_t count, size_t size)
 {
 	size_t bytes;
 	void *object;
-	bool zeroed = false;
 
 	if (__builtin_mul_overflow(count, size, &bytes) || !enter())
 		return out_of_memory();
-	if (bytes <= LARGEST_CLASS_SIZE) {
-		object = calloc_small(bytes);
-	} else {
-		object = allocate_large(bytes, 1, &zeroed);
-		if (object != NULL && !zeroed)
-			memset(object, 0, bytes);
-	}
+	object = bytes <= LARGEST_CLASS_SIZE ? calloc_small(bytes) : calloc_large(bytes);
 	return likely(object != NULL) ? object : out_of_memory();
 }
 
@@ -147,7 +160,6 @@ void *door_aligned(size_t alignment, size_t size)
 {
 	unsigned class = aligned_class_of(alignment, size);
 	void *object;
-	bool zeroed;
 
 	if (class != 0) {
 		object = pop(class);
@@ -156,7 +168,7 @@ void *door_aligned(size_t alignment, size_t size)
 	}
 	if (!enter())
 		return out_of_memory();
-	object = class != 0 ? allocate_small(class) : allocate_large(size, alignment, &zeroed);
+	object = class != 0 ? allocate_small(class) : allocate_large(size, alignment);
 	return likely(object != NULL) ? object : out_of_memory();
 }
 
@@ -209,6 +221,14 @@ void door_free_as(void *pointer, const char *function)
 void door_free_sized(void *pointer, size_t size, const char *function)
 {
 	free_any(pointer, size, function);
+}
+
+void door_free_aligned_sized(void *pointer, size_t alignment, size_t size)
+{
+	if (pointer != NULL && in_window((uintptr_t)pointer) && is_power_of_two(alignment) &&
+	    door_usable_size(pointer, "free_aligned_sized") != door_size_for(alignment, size))
+		pointer_wrong_size(pointer, size, "free_aligned_sized");
+	free_any(pointer, 0, "free_aligned_sized");
 }
 
 size_t door_usable_size(void *pointer, const char *function)

@@ -17,6 +17,9 @@ void door_free_as(void *pointer, const char *function);
 /* `size` is what was asked for when the block was allocated; stops the process if it can't be. */
 NOINLINE void door_free_sized(void *pointer, size_t size, const char *function);
 
+/* The same for a block that was allocated with an alignment. */
+void door_free_aligned_sized(void *pointer, size_t alignment, size_t size);
+
 /* `alignment` is a power of two, of any size. */
 void *door_aligned(size_t alignment, size_t size);
 

@@ -47,8 +47,16 @@ static inline size_t span_bytes(const struct span *span)
 /* Makes a span of `class`, all objects free, and enters it into the page map. NULL: out of memory. */
 struct span *span_create(unsigned class);
 
-/* A large block of `pages` pages, aligned to a power of two of pages. NULL: out of memory. */
-struct span *span_create_large(size_t pages, size_t alignment, bool at_top);
+/* What is wanted of a large block. */
+struct large_request {
+	size_t pages;
+	size_t alignment; /* in pages, a power of two */
+	bool zeroed;	  /* it will be cleared: zeroed pages are preferred */
+	bool at_top;	  /* it grows: above everything else */
+};
+
+/* Makes a large block. NULL: out of memory. */
+struct span *span_create_large(const struct large_request *request);
 
 /* Gives the pages and the descriptor back. */
 void span_destroy(struct span *span);

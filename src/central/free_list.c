@@ -36,17 +36,18 @@ static _Noreturn void wrong_object(unsigned class, void *object, const char *fun
 
 static COLD _Noreturn void wrong_class(unsigned class, void *object, const char *function)
 {
-	unsigned real = in_window((uintptr_t)object) ? *page_class(page_of((uintptr_t)object)) : 0;
+	bool inside = in_window((uintptr_t)object);
+	unsigned real = inside ? *page_class(page_of((uintptr_t)object)) : 0;
 	char what[96];
 	struct text text = {.buffer = what, .capacity = sizeof(what)};
 
-	if (real == 0)
-		wrong_object(class, object, function, "sized free, or second free, of what is no small object");
+	if (real == 0 && (!inside || large_span_of((uintptr_t)object) == NULL))
+		wrong_object(class, object, function, "object is already free (double free), or a sized free of what was never allocated");
 	text_string(&text, "size ");
 	text_number(&text, size_classes[class].size);
 	text_string(&text, " of a sized free does not fit the object's size");
 	text_bytes(&text, "", 1);
-	wrong_object(real, object, function, what);
+	wrong_object(real != 0 ? real : class, object, function, what);
 }
 
 /* The span and index of an object that is said to be of `class`. */

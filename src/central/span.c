@@ -63,16 +63,19 @@ struct span *span_create(unsigned class)
 	return span;
 }
 
-struct span *span_create_large(size_t pages, size_t alignment, bool at_top)
+struct span *span_create_large(const struct large_request *large_request)
 {
-	const struct page_request request = {
-		.pages = pages, .alignment = alignment, .kind = PAGES_FEW_OBJECTS, .at_top = at_top};
+	const struct page_request request = {.pages = large_request->pages,
+					     .alignment = large_request->alignment,
+					     .kind = PAGES_FEW_OBJECTS,
+					     .zeroed = large_request->zeroed,
+					     .at_top = large_request->at_top};
 	struct span *span = create(&request, 0);
 
 	if (span == NULL)
 		return NULL;
 	page_map_set(page_of(span->start), 1, span, 0);
-	count_large(1, (ptrdiff_t)pages);
+	count_large(1, (ptrdiff_t)request.pages);
 	return span;
 }
 
@@ -109,7 +112,8 @@ bool span_grow(struct span *span, size_t pages)
 
 struct span *span_move(struct span *span, size_t pages)
 {
-	struct span *moved = span_create_large(pages, 1, true);
+	const struct large_request request = {.pages = pages, .alignment = 1, .at_top = true};
+	struct span *moved = span_create_large(&request);
 
 	if (moved == NULL)
 		return NULL;

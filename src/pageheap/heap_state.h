@@ -42,6 +42,9 @@ void release_after_free(void);
 /* Gives back until at most so many backed free pages are left. */
 size_t release_down_to(size_t pages);
 
+/* Gives back the backed ones among these free pages of a hugepage, to have them read zero. */
+void release_range(size_t number, size_t first, size_t count);
+
 /* Told of pages that were taken into use and had been released before, in this hugepage. */
 void release_note_taken(const struct hugepage *hugepage, size_t pages);
 

@@ -247,6 +247,14 @@ static size_t start_of_top(void)
 	return start;
 }
 
+/* Rounds a hugepage's number up so that its address is a multiple of `alignment` hugepages. */
+static size_t align_number(size_t number, size_t alignment)
+{
+	size_t base = window.base >> HUGEPAGE_SHIFT;
+
+	return round_up(base + number, alignment) - base;
+}
+
 /* The lowest run of available hugepages; it may reach beyond the top, where everything is available. */
 static size_t find_hugepages(size_t count, size_t alignment)
 {
@@ -256,7 +264,7 @@ static size_t find_hugepages(size_t count, size_t alignment)
 	if (count == 1 && alignment == 1 && heap.whole_backed != 0)
 		return bits_next_set(heap.backed, 0, heap.top);
 	while (at < heap.top) {
-		size_t start = round_up(at, alignment);
+		size_t start = align_number(at, alignment);
 		size_t stop;
 
 		if (start >= heap.top)
@@ -266,14 +274,14 @@ static size_t find_hugepages(size_t count, size_t alignment)
 			return start;
 		at = bits_next_set(heap.available, maximum(stop, start + 1), heap.top);
 	}
-	return round_up(heap.top, alignment);
+	return align_number(heap.top, alignment);
 }
 
 /* Finds and maps a run of wholly free hugepages. */
 static size_t obtain_hugepages(size_t count, size_t alignment, bool at_top)
 {
 	for (int tries = 0; tries < MAPPING_TRIES; tries++) {
-		size_t first = at_top ? round_up(start_of_top(), alignment) : find_hugepages(count, alignment);
+		size_t first = at_top ? align_number(start_of_top(), alignment) : find_hugepages(count, alignment);
 		enum os_result result;
 
 		if (count > page_map_capacity() || first > page_map_capacity() - count)
@@ -314,6 +322,30 @@ static size_t find_hugepage_run(const struct page_request *request)
 	return number == NO_HUGEPAGE ? NO_HUGEPAGE : number * HUGEPAGE_PAGES;
 }
 
+/*
+ * Where zeroed pages are wanted and only some are known to be so, the others are given back to the system, which clears them when they are
+ * touched: clearing all would touch all. Pages that are all backed are left to be cleared by the caller.
+ */
+static void unback_mixed(size_t page, size_t pages)
+{
+	size_t released = 0;
+
+	for (size_t at = page; at < page + pages;) {
+		struct part part = part_at(at, page + pages - at);
+
+		released += bits_count_range(hugepage_records[part.number].released, part.first, part.count);
+		at += part.count;
+	}
+	if (released == 0 || released == pages)
+		return;
+	for (size_t at = page; at < page + pages;) {
+		struct part part = part_at(at, page + pages - at);
+
+		release_range(part.number, part.first, part.count);
+		at += part.count;
+	}
+}
+
 bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 {
 	bool small = request->pages < HUGEPAGE_PAGES && request->alignment <= HUGEPAGE_PAGES && !request->at_top;
@@ -323,6 +355,8 @@ bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 	page = small ? find_in_filler(request) : find_hugepage_run(request);
 	if (page != NO_HUGEPAGE) {
 		run->address = page_address(page);
+		if (request->zeroed)
+			unback_mixed(page, request->pages);
 		run->zeroed = take_run(page, request->pages, request->kind);
 	}
 	lock_release(&heap.lock);

@@ -22,6 +22,7 @@ struct page_request {
 	size_t pages;
 	size_t alignment; /* in pages, a power of two */
 	enum page_kind kind;
+	bool zeroed; /* should read zero, if that can be had without touching it */
 	bool at_top; /* above everything else, so that it can grow where it is */
 };
 

@@ -79,6 +79,25 @@ static void note_released(struct hugepage *hugepage, size_t first, size_t count)
 	heap.released_total += gained << PAGE_SHIFT;
 }
 
+void release_range(size_t number, size_t first, size_t count)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+	struct page_slice slice = kernel_slice(first, count);
+	uint32_t released_at = hugepage->released_at;
+	bool whole = hugepage->used_count == 0;
+
+	if (slice.count == bits_count_range(hugepage->released, slice.first, slice.count) ||
+	    os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) != OS_DONE)
+		return;
+	if (whole)
+		heap_leave_free(number);
+	note_released(hugepage, slice.first, slice.count);
+	if (whole)
+		heap_enter_free(number);
+	/* Not a release whose undoing would be regretted. */
+	hugepage->released_at = released_at;
+}
+
 /* Gives back a whole free hugepage. Returns pages. */
 static size_t release_whole(size_t number)
 {

@@ -195,10 +195,14 @@ static void double_free_in_another_thread(void)
 	send_back_many();
 }
 
-/* The heap is small, so that far beyond it nothing was ever allocated; the window is much larger. */
+/* The last page of the last hugepage of a large block: in the heap, behind the block's end, and given out to nobody yet, as small
+   spans come from the front of what is free. */
 static char *never_allocated_address(void)
 {
-	return tell(malloc(LARGE)) + ((size_t)1 << 30);
+	enum { HUGEPAGE = 2 << 20, PAGE = 8192 };
+	char *block = tell(malloc(LARGE));
+	uintptr_t end = ((uintptr_t)block + LARGE + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE;
+	return block + (end - (uintptr_t)block) - PAGE + 64;
 }
 static void never_allocated(void)
 {
@@ -271,11 +275,15 @@ static void sized_large_as_larger(void)
 static void sdallocx_mismatch(void)
 {
 	sdallocx(take(LARGE), SMALL, 0);
+	tiermalloc_thread_idle();
+	malloc_trim(0);
 }
 
 static void aligned_sized_mismatch(void)
 {
 	free_aligned_sized(tell(aligned_alloc(4096, LARGE)), 4096, SMALL);
+	tiermalloc_thread_idle();
+	malloc_trim(0);
 }
 
 static void realloc_interior_small(void)
