@@ -9,20 +9,24 @@
 #include "base/os.h"
 #include "door.h"
 #include "fast_path.h"
-#include "frontend/frontend.h"
 #include "tiermalloc/tiermalloc.h"
 
 #define MAXIMUM_ALIGNMENT (SIZE_MAX / 2 + 1)
 
-EXPORT void *PUBLIC(realloc)(void *pointer, size_t size)
+static void *resize(void *pointer, size_t size)
 {
 	if (pointer == NULL)
-		return PUBLIC(malloc)(size);
+		return own_malloc(size);
 	if (size == 0) {
 		door_free_as(pointer, "realloc");
 		return NULL;
 	}
 	return door_realloc(pointer, size);
+}
+
+EXPORT void *PUBLIC(realloc)(void *pointer, size_t size)
+{
+	return resize(pointer, size);
 }
 
 EXPORT void *PUBLIC(reallocarray)(void *pointer, size_t count, size_t size)
@@ -33,7 +37,7 @@ EXPORT void *PUBLIC(reallocarray)(void *pointer, size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	return PUBLIC(realloc)(pointer, bytes);
+	return resize(pointer, bytes);
 }
 
 /* OpenBSD's: what is added reads zero, what is given up is wiped. */
@@ -44,7 +48,7 @@ EXPORT void *PUBLIC(recallocarray)(void *pointer, size_t old_count, size_t count
 	void *resized;
 
 	if (pointer == NULL)
-		return PUBLIC(calloc)(count, size);
+		return own_calloc(count, size);
 	if (__builtin_mul_overflow(count, size, &bytes)) {
 		errno = ENOMEM;
 		return NULL;
@@ -53,12 +57,12 @@ EXPORT void *PUBLIC(recallocarray)(void *pointer, size_t old_count, size_t count
 		errno = EINVAL;
 		return NULL;
 	}
-	resized = PUBLIC(calloc)(count, size);
+	resized = own_calloc(count, size);
 	if (resized == NULL)
 		return NULL;
 	memcpy(resized, pointer, minimum(old_bytes, bytes));
 	explicit_bzero(pointer, old_bytes);
-	PUBLIC(free)(pointer);
+	own_free(pointer);
 	return resized;
 }
 
@@ -94,7 +98,7 @@ EXPORT void *PUBLIC(memalign)(size_t alignment, size_t size)
 		return NULL;
 	}
 	if (alignment < 2)
-		return PUBLIC(malloc)(size);
+		return own_malloc(size);
 	return door_aligned((size_t)1 << (log2_floor(alignment - 1) + 1), size);
 }
 
@@ -141,7 +145,7 @@ EXPORT size_t PUBLIC(nallocx)(size_t size, int flags)
 
 EXPORT void PUBLIC(tiermalloc_thread_idle)(void)
 {
-	frontend_flush_thread();
+	door_idle();
 }
 
 EXPORT const char *PUBLIC(tiermalloc_version)(void)

@@ -23,7 +23,7 @@ EXPORT int PUBLIC(malloc_info)(int options, FILE *stream);
 EXPORT int PUBLIC(mallopt)(int parameter, int value);
 
 /* Large blocks stand for glibc's mapped regions; everything else for its arenas. */
-struct mallinfo2 PUBLIC(mallinfo2)(void)
+static struct mallinfo2 gather(void)
 {
 	struct statistics s;
 	struct mallinfo2 info = {0};
@@ -42,6 +42,11 @@ struct mallinfo2 PUBLIC(mallinfo2)(void)
 	return info;
 }
 
+struct mallinfo2 PUBLIC(mallinfo2)(void)
+{
+	return gather();
+}
+
 static int clamp(size_t value)
 {
 	return value > INT_MAX ? INT_MAX : (int)value;
@@ -49,7 +54,7 @@ static int clamp(size_t value)
 
 struct mallinfo PUBLIC(mallinfo)(void)
 {
-	struct mallinfo2 wide = PUBLIC(mallinfo2)();
+	struct mallinfo2 wide = gather();
 
 	return (struct mallinfo){
 		.arena = clamp(wide.arena),

@@ -13,6 +13,7 @@
 #include "pageheap/pageheap.h"
 #include "pointer.h"
 #include "process.h"
+#include "reentrant.h"
 
 /* Allocators that answer a failed allocation try again once after they have given back what they could. */
 static void reclaim(void)
@@ -22,26 +23,53 @@ static void reclaim(void)
 	pageheap_release(0);
 }
 
-size_t door_trim(size_t keep)
-{
-	if (!process_ready())
-		return 0;
-	frontend_flush_thread();
-	transfer_flush();
-	return pageheap_release(keep);
-}
-
 static void *out_of_memory(void)
 {
 	errno = ENOMEM;
 	return NULL;
 }
 
+/* False: there is no heap, or a signal handler has interrupted this thread in here. */
 static inline bool enter(void)
 {
-	if (likely(thread_state.phase == THREAD_OPEN))
-		return true;
-	return process_enter_thread();
+	if (unlikely(thread_state.phase == THREAD_NEW) && !process_enter_thread())
+		return false;
+	return door_enter();
+}
+
+/* What the caller of a function here gets after enter() has refused. */
+static COLD void *refused(size_t alignment, size_t size)
+{
+	void *object = thread_state.in_door ? reentrant_allocate(alignment, size) : NULL;
+
+	return object != NULL ? object : out_of_memory();
+}
+
+static inline void *leave_with(void *object)
+{
+	door_leave();
+	return likely(object != NULL) ? object : out_of_memory();
+}
+
+size_t door_trim(size_t keep)
+{
+	size_t released;
+
+	if (!enter())
+		return 0;
+	frontend_flush_thread();
+	transfer_flush();
+	released = pageheap_release(keep);
+	door_leave();
+	return released;
+}
+
+void door_idle(void)
+{
+	if (!enter())
+		return;
+	frontend_flush_thread();
+	door_leave();
 }
 
 /* Pages of a large block; 0 for a size that no block can have. */
@@ -106,12 +134,9 @@ static void *allocate_small(unsigned class)
 
 void *door_malloc(size_t size)
 {
-	void *object;
-
-	if (!enter())
-		return out_of_memory();
-	object = size <= LARGEST_CLASS_SIZE ? allocate_small(class_of_size(size)) : allocate_large(size, 1);
-	return likely(object != NULL) ? object : out_of_memory();
+	if (unlikely(!enter()))
+		return refused(1, size);
+	return leave_with(size <= LARGEST_CLASS_SIZE ? allocate_small(class_of_size(size)) : allocate_large(size, 1));
 }
 
 /* From this size on, an object that has never been used is worth looking for instead of clearing one from the cache. */
@@ -120,10 +145,10 @@ void *door_malloc(size_t size)
 static void *calloc_small(size_t bytes)
 {
 	unsigned class = class_of_size(bytes);
-	void *object = pop(class);
+	void *object = NULL;
 	bool zeroed = false;
 
-	if (object == NULL && bytes >= ZEROED_OBJECT_SIZE)
+	if (bytes >= ZEROED_OBJECT_SIZE)
 		object = frontend_allocate_zeroed(class, &zeroed);
 	if (object == NULL)
 		object = allocate_small(class);
@@ -135,12 +160,17 @@ static void *calloc_small(size_t bytes)
 void *door_calloc(size_t count, size_t size)
 {
 	size_t bytes;
-	void *object;
+	void *object = NULL;
 
-	if (__builtin_mul_overflow(count, size, &bytes) || !enter())
+	if (__builtin_mul_overflow(count, size, &bytes))
 		return out_of_memory();
-	object = bytes <= LARGEST_CLASS_SIZE ? calloc_small(bytes) : calloc_large(bytes);
-	return likely(object != NULL) ? object : out_of_memory();
+	if (bytes <= LARGEST_CLASS_SIZE)
+		object = pop(class_of_size(bytes));
+	if (object != NULL)
+		return memset(object, 0, bytes);
+	if (unlikely(!enter()))
+		return refused(1, bytes);
+	return leave_with(bytes <= LARGEST_CLASS_SIZE ? calloc_small(bytes) : calloc_large(bytes));
 }
 
 /* The class that serves `size` at `alignment`, or 0: then it takes pages. */
@@ -166,34 +196,25 @@ void *door_aligned(size_t alignment, size_t size)
 		if (likely(object != NULL))
 			return object;
 	}
-	if (!enter())
-		return out_of_memory();
-	object = class != 0 ? allocate_small(class) : allocate_large(size, alignment);
-	return likely(object != NULL) ? object : out_of_memory();
+	if (unlikely(!enter()))
+		return refused(alignment, size);
+	return leave_with(class != 0 ? allocate_small(class) : allocate_large(size, alignment));
 }
 
 size_t door_size_for(size_t alignment, size_t size)
 {
 	unsigned class = aligned_class_of(alignment, size);
 
-	return class != 0 ? size_classes[class].size : pages_for(size) << PAGE_SHIFT;
+	return class != 0 ? size_classes[class].size : maximum(pages_for(size), size == 0) << PAGE_SHIFT;
 }
 
-/* `size`: of a sized free, or 0. */
-static void free_any(void *pointer, size_t size, const char *function)
+/* A block of the heap. `size`: of a sized free, or 0. */
+static void free_ours(void *pointer, size_t size, const char *function)
 {
 	uintptr_t address = (uintptr_t)pointer;
+	unsigned class = *page_class(page_of(address));
 	struct span *span;
-	unsigned class;
 
-	if (pointer == NULL)
-		return;
-	if (!in_window(address)) {
-		foreign_free(pointer, function);
-		return;
-	}
-	enter();
-	class = *page_class(page_of(address));
 	if (likely(class != 0)) {
 		if (size != 0 && unlikely(size > LARGEST_CLASS_SIZE || class_of_size(size) != class))
 			pointer_wrong_size(pointer, size, function);
@@ -206,6 +227,22 @@ static void free_any(void *pointer, size_t size, const char *function)
 	if (size != 0 && pages_for(size) != span->pages)
 		pointer_wrong_size(pointer, size, function);
 	span_destroy(span);
+}
+
+static void free_any(void *pointer, size_t size, const char *function)
+{
+	if (pointer == NULL)
+		return;
+	if (unlikely(!in_window((uintptr_t)pointer))) {
+		if (!reentrant_free(pointer))
+			foreign_free(pointer, function);
+		return;
+	}
+	/* Refused to a signal handler in here: the block is lost. */
+	if (unlikely(!enter()))
+		return;
+	free_ours(pointer, size, function);
+	door_leave();
 }
 
 void door_free(void *pointer)
@@ -239,8 +276,11 @@ size_t door_usable_size(void *pointer, const char *function)
 
 	if (pointer == NULL)
 		return 0;
-	if (!in_window(address))
-		return foreign_usable_size(pointer, function);
+	if (!in_window(address)) {
+		size_t size = reentrant_size(pointer);
+
+		return size != 0 ? size : foreign_usable_size(pointer, function);
+	}
 	class = *page_class(page_of(address));
 	if (class != 0) {
 		pointer_check(pointer, class, function);

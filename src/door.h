@@ -32,6 +32,9 @@ size_t door_usable_size(void *pointer, const char *function);
 /* Bytes that a block for `size` bytes at `alignment`, a power of two, would hold. */
 size_t door_size_for(size_t alignment, size_t size);
 
+/* Gives back what this thread's cache holds. */
+void door_idle(void);
+
 /* Gives everything back that is cached on behalf of nobody in particular, and of this thread. Returns bytes given to the system. */
 size_t door_trim(size_t keep);
 

@@ -24,6 +24,7 @@ extern void _IO_list_lock(void) __attribute__((weak));
 extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
+#define FRONTEND_LOCK 0
 #define LOCKS (2 * CLASS_COUNT + 3)
 
 /* Written by the thread that holds all locks. */
@@ -36,7 +37,7 @@ static struct {
 static struct lock *lock_number(size_t number)
 {
 	switch (number) {
-	case 0:
+	case FRONTEND_LOCK:
 		return frontend_lock();
 	case 1:
 		return pageheap_lock();
@@ -124,7 +125,9 @@ static void after_in_child(void)
 	for (size_t number = 0; (lock = lock_number(number)) != NULL; number++)
 		lock_adopt_in_child(lock);
 	lock_allow_nesting(true);
-	frontend_forget_other_threads();
+	/* Not if a signal handler has forked in the middle of a change of the registry. */
+	if (!forking.was_ours[FRONTEND_LOCK])
+		frontend_forget_other_threads();
 	stdio(_IO_list_resetlock);
 	finish();
 }

@@ -60,3 +60,7 @@ EXPORT void PUBLIC(sdallocx)(void *pointer, size_t size, int flags)
 	if (unlikely(!free_sized_fast(pointer, size)))
 		door_free_sized(pointer, size, "sdallocx");
 }
+
+void *own_malloc(size_t size) OWN(malloc);
+void own_free(void *pointer) OWN(free);
+void *own_calloc(size_t count, size_t size) OWN(calloc);

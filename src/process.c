@@ -17,6 +17,7 @@
 #include "observe/statistics.h"
 #include "operators.h"
 #include "pageheap/pageheap.h"
+#include "reentrant.h"
 
 static struct {
 	struct lock lock;
@@ -29,7 +30,10 @@ static struct {
 static void on_thread_exit(void *unused)
 {
 	(void)unused;
+	if (!door_enter())
+		return;
 	frontend_close_thread();
+	door_leave();
 }
 
 static bool make_ready(void)
@@ -61,13 +65,17 @@ static void watch_thread_exit(void)
 
 bool process_enter_thread(void)
 {
-	if (!process_ready())
+	bool ready;
+
+	if (!door_enter())
 		return false;
-	if (thread_state.phase == THREAD_NEW) {
+	ready = process_ready();
+	if (ready)
 		frontend_open_thread();
+	door_leave();
+	if (thread_state.phase == THREAD_OPEN)
 		watch_thread_exit();
-	}
-	return true;
+	return ready;
 }
 
 static void apply_options(void)

@@ -13,16 +13,17 @@
 #include "fast_path.h"
 #include "foreign.h"
 #include "pointer.h"
+#include "reentrant.h"
 
 /* A new block with the contents of the old one. */
 static void *copy(void *pointer, size_t old_size, size_t size)
 {
-	void *copied = PUBLIC(malloc)(size);
+	void *copied = own_malloc(size);
 
 	if (copied == NULL)
 		return NULL;
 	memcpy(copied, pointer, minimum(old_size, size));
-	PUBLIC(free)(pointer);
+	own_free(pointer);
 	return copied;
 }
 
@@ -34,20 +35,26 @@ static void *resize_small(void *pointer, unsigned class, size_t size)
 	return copy(pointer, size_classes[class].size, size);
 }
 
-static void *resize_large(struct span *span, size_t size)
+/* Changes the number of pages, where the block is or elsewhere. NULL: not without copying. */
+static struct span *resize_pages(struct span *span, size_t pages)
 {
-	void *pointer = (void *)span->start;
-	size_t pages = (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-	struct span *moved;
-
-	if (size <= LARGEST_CLASS_SIZE)
-		return copy(pointer, span_bytes(span), size);
 	if (pages < span->pages)
 		span_shrink(span, pages);
 	if (pages <= span->pages || span_grow(span, pages))
-		return pointer;
-	moved = span_move(span, pages);
-	return moved != NULL ? (void *)moved->start : copy(pointer, span_bytes(span), size);
+		return span;
+	return span_move(span, pages);
+}
+
+static void *resize_large(struct span *span, size_t size)
+{
+	void *pointer = (void *)span->start;
+	struct span *resized = NULL;
+
+	if (size > LARGEST_CLASS_SIZE && door_enter()) {
+		resized = resize_pages(span, (size + PAGE_SIZE - 1) >> PAGE_SHIFT);
+		door_leave();
+	}
+	return resized != NULL ? (void *)resized->start : copy(pointer, span_bytes(span), size);
 }
 
 void *door_realloc(void *pointer, size_t size)
@@ -60,8 +67,13 @@ void *door_realloc(void *pointer, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (!in_window(address))
-		return foreign_realloc(pointer, size);
+	if (unlikely(thread_state.in_door))
+		return copy(pointer, door_usable_size(pointer, "realloc"), size);
+	if (unlikely(!in_window(address))) {
+		size_t reentrant = reentrant_size(pointer);
+
+		return reentrant != 0 ? copy(pointer, reentrant, size) : foreign_realloc(pointer, size);
+	}
 	class = *page_class(page_of(address));
 	if (class != 0)
 		return resize_small(pointer, class, size);

@@ -49,6 +49,18 @@ enum os_result os_map(uintptr_t address, size_t bytes)
 	return result;
 }
 
+uintptr_t os_map_anywhere(size_t bytes)
+{
+	int saved = errno;
+	void *mapped;
+
+	if (fault(OS_MAP))
+		return 0;
+	mapped = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_HEAP, -1, 0);
+	errno = saved;
+	return mapped == MAP_FAILED ? 0 : (uintptr_t)mapped;
+}
+
 enum os_result os_map_over(uintptr_t address, size_t bytes)
 {
 	int saved = errno;
@@ -161,7 +173,8 @@ bool os_addresses_are_scarce(void)
 {
 	struct rlimit limit;
 	int saved = errno;
-	bool scarce = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+	bool scarce = (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) ||
+		      (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY);
 	static int forbidden = -1;
 
 	if (__atomic_load_n(&forbidden, __ATOMIC_RELAXED) < 0)

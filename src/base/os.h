@@ -27,6 +27,9 @@ extern HIDDEN bool (*os_fault)(enum os_call call);
 /* Maps zeroed, writable private memory at exactly this address, without replacing anything. */
 enum os_result os_map(uintptr_t address, size_t bytes);
 
+/* Maps zeroed, writable private memory wherever the kernel likes. 0: no memory. */
+uintptr_t os_map_anywhere(size_t bytes);
+
 /* Maps anew over memory that is ours: it reads zero, is not backed, and joins its neighbours in the kernel's list. */
 enum os_result os_map_over(uintptr_t address, size_t bytes);
 
@@ -45,7 +48,7 @@ enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes);
 /* Bytes per page of the kernel. */
 size_t os_page_size(void);
 
-/* Whether address space that is mapped but not used counts: RLIMIT_AS, or overcommit forbidden. Asked for once. */
+/* Whether address space that is mapped but not used counts: RLIMIT_AS, RLIMIT_DATA, or overcommit forbidden. */
 bool os_addresses_are_scarce(void);
 
 /* 64 random bits: unpredictable where the kernel has getrandom or AT_RANDOM. */

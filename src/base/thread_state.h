@@ -28,6 +28,7 @@ struct thread_state {
 	struct thread_cache *cache;
 	uint32_t id; /* the kernel's thread id, 0 until asked for */
 	enum thread_phase phase;
+	bool in_door; /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
 };
 
 _Static_assert(sizeof(struct thread_state) <= 64, "the TLS block has to fit into the static TLS surplus");

@@ -117,12 +117,14 @@ struct span *span_move(struct span *span, size_t pages)
 
 	if (moved == NULL)
 		return NULL;
+	/* Before the move: afterwards the old pages may be another thread's. */
+	page_map_set(page_of(span->start), 1, NULL, 0);
 	if (!pageheap_move(span->start, moved->start, span->pages)) {
+		page_map_set(page_of(span->start), 1, span, 0);
 		span_destroy(moved);
 		return NULL;
 	}
 	moved->moved = true;
-	page_map_set(page_of(span->start), 1, NULL, 0);
 	count_large(-1, -(ptrdiff_t)span->pages);
 	arena_free(span, descriptor_bytes(0));
 	return moved;

@@ -2,7 +2,8 @@
  * The frontend: each thread's cache, and the registry of all of them.
  *
  * Relies on the central tier. A cache belongs to one thread, which alone touches its stacks; the registry's lock guards the list
- * of caches. The functions here are called from the door: they may be slow, they hold no lock when they call the central tier.
+ * of caches. The functions here are called behind the door, where the thread's fast paths are closed; they hold no lock when they call
+ * the central tier.
  */
 #ifndef TIERMALLOC_FRONTEND_FRONTEND_H
 #define TIERMALLOC_FRONTEND_FRONTEND_H

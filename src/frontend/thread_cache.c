@@ -370,13 +370,6 @@ static struct thread_cache *find_own(uint32_t owner)
 	return cache;
 }
 
-static void point_to(struct thread_cache *cache)
-{
-	thread_state.cache = cache;
-	thread_state.malloc_offset = (uintptr_t)cache - (uintptr_t)&closed_cache;
-	thread_state.free_offset = (uintptr_t)cache - window.base;
-}
-
 void frontend_open_thread(void)
 {
 	struct thread_cache *cache;
@@ -394,7 +387,7 @@ void frontend_open_thread(void)
 		register_cache(cache);
 	}
 	thread_state.phase = THREAD_OPEN;
-	point_to(cache);
+	thread_state.cache = cache;
 }
 
 static size_t flush_all(struct thread_cache *cache)
@@ -422,8 +415,6 @@ void frontend_close_thread(void)
 	thread_state.phase = THREAD_CLOSED;
 	if (cache == NULL)
 		return;
-	thread_state.malloc_offset = 0;
-	thread_state.free_offset = 0;
 	thread_state.cache = NULL;
 	flush_all(cache);
 	one_left = unregister_cache(cache);

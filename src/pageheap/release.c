@@ -2,8 +2,9 @@
  * Giving memory back: how much free memory the heap keeps, and what it gives back first.
  *
  * The rule: whole free hugepages may keep `base` bytes, and free pages in partly used ones as much and an eighth of what is in use, each plus
- * the *regret*: the bytes that were taken into use again within a second of being given back. A program whose demand swings pays for
- * the first swings and is then left alone; regret halves every second. What exceeds the rule goes back at once, from the free
+ * the *regret*: the bytes that were taken into use again within a second of being given back, as far as they are more than a program
+ * can fill in that second. One whose demand swings faster than that pays for the first swings and is then left alone; the regret
+ * halves every second. What exceeds the rule goes back at once, from the free
  * that caused it or from the next tick of a slow path: no thread is needed.
  *
  * Where address space itself is scarce, whole hugepages are unmapped instead. All under the page heap's lock.
@@ -15,12 +16,20 @@
 #define BASE_LIMIT ((size_t)4 << 20)
 
 #define REGRET_WINDOW_MS 1000
+
+/*
+ * Taken again within a second without regret. Faulting in and filling 1 GiB takes most of a second on current machines: below, giving back costs
+ * a program that uses its memory less than it spends on it; above, it does not use what it takes.
+ */
+#define UNREGRETTED ((size_t)1 << 30)
+
 #define USED_SHARE 8
 
 static struct {
 	size_t base_pages;
 	size_t regret_pages;
-	uint32_t regret_halved_at; /* milliseconds, as the next one */
+	size_t retaken_pages;	   /* in the present second */
+	uint32_t regret_halved_at; /* milliseconds; the present second began then */
 	bool useless;		   /* the system refuses (locked memory): tried again at the next tick */
 } release = {.base_pages = BASE_LIMIT >> PAGE_SHIFT};
 
@@ -32,12 +41,13 @@ static uint32_t now(void)
 
 static void age_regret(uint32_t time)
 {
-	while (release.regret_pages != 0 && time - release.regret_halved_at >= REGRET_WINDOW_MS) {
-		release.regret_pages /= 2;
-		release.regret_halved_at += REGRET_WINDOW_MS;
-	}
-	if (release.regret_pages == 0)
-		release.regret_halved_at = time;
+	uint32_t windows = (time - release.regret_halved_at) / REGRET_WINDOW_MS;
+
+	if (windows == 0)
+		return;
+	release.regret_pages = windows < 32 ? release.regret_pages >> windows : 0;
+	release.retaken_pages = 0;
+	release.regret_halved_at = time;
 }
 
 void release_note_taken(const struct hugepage *hugepage, size_t pages)
@@ -50,7 +60,9 @@ void release_note_taken(const struct hugepage *hugepage, size_t pages)
 	if (time - hugepage->released_at >= REGRET_WINDOW_MS)
 		return;
 	age_regret(time);
-	release.regret_pages += pages;
+	release.retaken_pages += pages;
+	if (release.retaken_pages > UNREGRETTED >> PAGE_SHIFT)
+		release.regret_pages += pages;
 }
 
 struct page_slice kernel_slice(size_t first, size_t count)

@@ -18,9 +18,8 @@ DOUBLE = r"object is already free \(double free\)"
 NEVER = r"pointer was never allocated"
 SIZED = r"size \d+ of a sized free does not fit the object's size"
 NO_LONGER = rf"({DOUBLE}|{NEVER})"
-# A small object's cache got what is none. When it comes back to the central tier it can't be told any more whether the size of a
-# sized free was wrong, or the object's span has gone since its first free.
-NOT_SMALL = r"sized free, or second free, of what is no small object"
+# A cache of small objects holds what is in no span: freed twice, and the span has gone since, or a sized free of anything.
+NO_SPAN = rf"({DOUBLE}, or a sized free of what was never allocated|{NEVER})"
 
 # Name of the use -> (function named in the message, what is wrong, is it a large block); None for the class: not looked at.
 CLASS, LARGE, NOTHING = "class", "large", None
@@ -44,10 +43,10 @@ USES = {
     "double_free_huge": (r"free", NO_LONGER, NOTHING),
     "double_free_later": (r"free", DOUBLE, CLASS),
     "double_free_much_later": (r"free", NO_LONGER, NOTHING),
-    "double_free_of_medium_later": (r"free", rf"({DOUBLE}|{NOT_SMALL})", CLASS),
+    "double_free_of_medium_later": (r"free", DOUBLE, CLASS),
     "double_free_in_another_thread": (r"free", NO_LONGER, NOTHING),
     "never_allocated": (r"free", NEVER, NOTHING),
-    "never_allocated_sized": (r"free(_sized)?", rf"({NEVER}|{NOT_SMALL})", NOTHING),
+    "never_allocated_sized": (r"free(_sized)?", NO_SPAN, NOTHING),
     "never_allocated_realloc": (r"realloc", NEVER, NOTHING),
     "never_allocated_usable_size": (r"malloc_usable_size", NEVER, NOTHING),
     "sized_small_as_other_small": (r"free(_sized)?", SIZED, CLASS),
@@ -55,9 +54,9 @@ USES = {
     "sized_small_as_medium": (r"free(_sized)?", SIZED, CLASS),
     "sized_small_as_large": (r"free_sized", SIZED, CLASS),
     "sized_medium_as_small": (r"free(_sized)?", SIZED, CLASS),
-    "sized_large_as_small": (r"free(_sized)?", rf"({SIZED}|{NOT_SMALL})", NOTHING),
+    "sized_large_as_small": (r"free(_sized)?", SIZED, LARGE),
     "sized_large_as_larger": (r"free_sized", SIZED, LARGE),
-    "sdallocx_mismatch": (r"(sdallocx|free)", rf"({SIZED}|{NOT_SMALL})", NOTHING),
+    "sdallocx_mismatch": (r"(sdallocx|free)", SIZED, LARGE),
     "aligned_sized_mismatch": (r"(free_aligned_sized|free)", SIZED, LARGE),
     "realloc_interior_small": (r"realloc", INTERIOR, CLASS),
     "realloc_interior_large": (r"realloc", INTERIOR, LARGE),

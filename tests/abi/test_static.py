@@ -73,6 +73,7 @@ int main() {
         std::size_t size = std::size_t(1) << 47;
         __asm__ volatile("" : "+r"(size));
         std::vector<char> impossible(size);
+        __asm__ volatile("" : : "r"(impossible.data()) : "memory");
     } catch (const std::bad_alloc &) {
         thrown = true;
     }

@@ -1,9 +1,10 @@
 /*
  * Trap: fork in a signal handler that interrupted malloc. The handler's own thread may
  * be inside the allocator, holding one of its locks; fork's handlers must not wait for
- * it, and the child must be able to allocate all the same.
+ * it, and the interrupted call must end well in the parent.
  *
- *     fork_signal [forks] [seed]
+ *     fork_signal leave [forks] [seed]       the child ends, or becomes another program
+ *     fork_signal allocate [forks] [seed]    the child uses the heap, still in the handler
  */
 #include "churn.h"
 #include "timers.h"
@@ -18,6 +19,7 @@ struct worker {
 };
 
 static atomic_ulong forks_left;
+static bool children_allocate;
 
 /* Counts down to zero and stays there. */
 static bool take_fork(void)
@@ -29,6 +31,17 @@ static bool take_fork(void)
 	return false;
 }
 
+__attribute__((noreturn)) static void child(uint64_t random)
+{
+	char name[] = "/bin/true";
+	char *arguments[] = {name, NULL};
+	if (children_allocate)
+		use_heap_briefly(random);
+	else if (random % 8 == 0)
+		execv(name, arguments);
+	_exit(0);
+}
+
 static void on_timer(int signal_number, siginfo_t *info, void *context)
 {
 	(void)signal_number, (void)context;
@@ -38,10 +51,8 @@ static void on_timer(int signal_number, siginfo_t *info, void *context)
 		return;
 	pid_t pid = fork();
 	REQUIRE(pid >= 0, "fork in handler: %s", strerror(errno));
-	if (pid == 0) {
-		use_heap_briefly(worker->random);
-		_exit(0);
-	}
+	if (pid == 0)
+		child(worker->random);
 	reap(pid);
 	timer_shoot(worker->timer, 20000 + (long)(random_next(&worker->random) % 400000));
 	errno = error;
@@ -64,8 +75,11 @@ static void *work(void *argument_of_thread)
 int main(int count, char **values)
 {
 	require_allocator();
-	atomic_store(&forks_left, argument(count, values, 1, 500));
-	uint64_t seed = argument(count, values, 2, (unsigned long)getpid());
+	REQUIRE(count > 1, "what does the child do? leave or allocate");
+	children_allocate = strcmp(values[1], "allocate") == 0;
+	REQUIRE(children_allocate || strcmp(values[1], "leave") == 0, "unknown doing %s", values[1]);
+	atomic_store(&forks_left, argument(count, values, 2, 500));
+	uint64_t seed = argument(count, values, 3, (unsigned long)getpid());
 	printf("%lu forks in handlers, seed %lu\n", atomic_load(&forks_left), (unsigned long)seed);
 	fflush(stdout);
 

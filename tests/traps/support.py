@@ -22,11 +22,14 @@ def program(name):
     return os.path.join(PROGRAMS, name)
 
 
+# Not handed on. Meson sets the second, and modules would be found that should not be; it
+# sets the third, and the C library then overwrites what is freed, which takes its time.
+NOT_HANDED_ON = ("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_PERTURB_", "TIERMALLOC_CONF")
+
+
 def environment(preload=LIBRARY, options=None):
     """This process's environment, with the preload and with no other options."""
-    variables = dict(os.environ)
-    for name in ("LD_PRELOAD", "TIERMALLOC_CONF"):
-        variables.pop(name, None)
+    variables = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
     if preload:
         variables["LD_PRELOAD"] = preload
     if options:

@@ -16,7 +16,10 @@ class Fork(TrapTest):
         self.run_trap("fork_threads", 250, 2)
 
     def test_fork_in_signal_handler_that_interrupted_malloc(self):
-        self.run_trap("fork_signal", 500)
+        self.run_trap("fork_signal", "leave", 500)
+
+    def test_child_of_such_a_handler_allocates(self):
+        self.run_trap("fork_signal", "allocate", 500)
 
 
 class ForkAgainstStdio(TrapTest):

@@ -36,8 +36,11 @@ class GiveBack(TrapTest):
     def test_large_blocks(self):
         self.run_trap("give_back", "large")
 
-    def test_shrunk_blocks(self):
+    def test_shrunk_block(self):
         self.run_trap("give_back", "shrink")
+
+    def test_many_shrunk_blocks(self):
+        self.run_trap("give_back", "shrink-many")
 
     def test_peak_of_medium_objects(self):
         self.run_trap("give_back", "medium")

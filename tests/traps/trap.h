@@ -37,13 +37,19 @@
 
 __attribute__((noreturn, format(printf, 3, 4))) static inline void trap_fail(const char *file, int line, const char *format, ...)
 {
+	char text[512];
 	const char *slash = strrchr(file, '/');
-	dprintf(STDERR_FILENO, "%s:%d: ", slash ? slash + 1 : file, line);
+	int length = snprintf(text, sizeof text, "%s:%d: ", slash ? slash + 1 : file, line);
 	va_list arguments;
 	va_start(arguments, format);
-	vdprintf(STDERR_FILENO, format, arguments);
+	length += vsnprintf(text + length, sizeof text - (size_t)length, format, arguments);
 	va_end(arguments);
-	dprintf(STDERR_FILENO, "\n");
+	if (length > (int)sizeof text - 1)
+		length = (int)sizeof text - 1;
+	text[length] = '\n';
+	/* Not dprintf, which allocates a buffer. */
+	if (write(STDERR_FILENO, text, (size_t)length + 1) < 0)
+		_exit(2);
 	_exit(1);
 }
 

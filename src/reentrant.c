@@ -1,0 +1,99 @@
+/* Allocation in a signal handler that interrupted the allocator: mappings in a table, claimed with atomic operations. */
+#define _GNU_SOURCE
+#include "reentrant.h"
+
+#include "base/closed_cache.h"
+#include "base/os.h"
+#include "base/thread_state.h"
+#include "pageheap/page_map.h"
+
+/* Handlers that allocate are rare, and keep little. */
+#define BLOCKS 256
+
+struct block {
+	uintptr_t mapping; /* 0: free; CLAIMED: being filled in */
+	size_t mapped;
+	uintptr_t start;
+};
+
+#define CLAIMED ((uintptr_t)1)
+
+static struct block blocks[BLOCKS];
+
+bool door_enter(void)
+{
+	if (thread_state.in_door)
+		return false;
+	thread_state.in_door = true;
+	thread_state.malloc_offset = 0;
+	thread_state.free_offset = 0;
+	/* For a signal handler of this thread, which sees its own thread's order. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return true;
+}
+
+void door_leave(void)
+{
+	struct thread_cache *cache = thread_state.cache;
+
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	thread_state.in_door = false;
+	if (cache == NULL)
+		return;
+	thread_state.malloc_offset = (uintptr_t)cache - (uintptr_t)&closed_cache;
+	thread_state.free_offset = (uintptr_t)cache - window.base;
+}
+
+static struct block *claim(void)
+{
+	for (size_t i = 0; i < BLOCKS; i++) {
+		uintptr_t expected = 0;
+
+		if (__atomic_compare_exchange_n(&blocks[i].mapping, &expected, CLAIMED, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return &blocks[i];
+	}
+	return NULL;
+}
+
+void *reentrant_allocate(size_t alignment, size_t size)
+{
+	struct block *block;
+	uintptr_t mapping;
+
+	alignment = maximum(alignment, os_page_size());
+	if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX || (block = claim()) == NULL)
+		return NULL;
+	block->mapped = round_up(maximum(size, 1) + alignment - os_page_size(), os_page_size());
+	mapping = os_map_anywhere(block->mapped);
+	block->start = round_up(mapping, alignment);
+	__atomic_store_n(&block->mapping, mapping, __ATOMIC_RELEASE);
+	return mapping != 0 ? (void *)block->start : NULL;
+}
+
+static struct block *find(const void *pointer)
+{
+	for (size_t i = 0; i < BLOCKS; i++) {
+		if (__atomic_load_n(&blocks[i].mapping, __ATOMIC_ACQUIRE) > CLAIMED && blocks[i].start == (uintptr_t)pointer)
+			return &blocks[i];
+	}
+	return NULL;
+}
+
+size_t reentrant_size(const void *pointer)
+{
+	const struct block *block = find(pointer);
+
+	return block != NULL ? block->mapping + block->mapped - block->start : 0;
+}
+
+bool reentrant_free(void *pointer)
+{
+	struct block *block = find(pointer);
+
+	if (block == NULL)
+		return false;
+	os_unmap(block->mapping, block->mapped);
+	block->start = 0;
+	__atomic_store_n(&block->mapping, 0, __ATOMIC_RELEASE);
+	return true;
+}
