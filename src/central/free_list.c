@@ -28,9 +28,11 @@ struct place {
 
 static _Noreturn void wrong_object(unsigned class, void *object, const char *function, const char *what)
 {
-	const struct wrong_use use = {
+	struct wrong_use use = {
 		.function = function, .pointer = object, .what = what, .class_size = size_classes[class].size};
 
+	if (class == 0)
+		use.large_size = span_bytes(large_span_of((uintptr_t)object));
 	message_wrong_use(&use);
 }
 
@@ -47,7 +49,7 @@ static COLD _Noreturn void wrong_class(unsigned class, void *object, const char 
 	text_number(&text, size_classes[class].size);
 	text_string(&text, " of a sized free does not fit the object's size");
 	text_bytes(&text, "", 1);
-	wrong_object(real != 0 ? real : class, object, function, what);
+	wrong_object(real, object, function, what);
 }
 
 /* The span and index of an object that is said to be of `class`. */

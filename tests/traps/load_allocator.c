@@ -120,7 +120,7 @@ int main(int count, char **values)
 	find_all(library);
 	use_loaded();
 	hand_over();
-	for (int i = 0; i < 50; i++)
+	for (int i = 0; i < 20; i++)
 		pthread_join(started(use_and_end), NULL);
 	pid_t pid = fork();
 	REQUIRE(pid >= 0, "fork: %s", strerror(errno));
