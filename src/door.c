@@ -212,7 +212,7 @@ size_t door_size_for(size_t alignment, size_t size)
 static void free_ours(void *pointer, size_t size, const char *function)
 {
 	uintptr_t address = (uintptr_t)pointer;
-	unsigned class = *page_class(page_of(address));
+	unsigned class = page_class(page_of(address));
 	struct span *span;
 
 	if (likely(class != 0)) {
@@ -281,7 +281,7 @@ size_t door_usable_size(void *pointer, const char *function)
 
 		return size != 0 ? size : foreign_usable_size(pointer, function);
 	}
-	class = *page_class(page_of(address));
+	class = page_class(page_of(address));
 	if (class != 0) {
 		pointer_check(pointer, class, function);
 		return size_classes[class].size;

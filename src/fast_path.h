@@ -33,37 +33,56 @@ static inline unsigned class_of_size(size_t size)
 }
 
 /*
- * Makes the compiler forget where a value came from. It would otherwise spend an instruction on computing the address of a class's
- * stack once, where the addressing mode with an index is free.
+ * The word that holds a class's top in a cache; its limit lies LIMIT_DISTANCE further on.
+ *
+ * Both are reached through a register that holds the address, without an index: current processors forward a store to the next load of the
+ * same address in no time then, and a pair of malloc and free is a chain of two such loads (measured on a Golden Cove-like core:
+ * 0.4 ns a chain, with an index 3.7 ns).
  */
-#define FORGET(value) __asm__("" : "+r"(value))
+typedef void **stack_word;
+#define LIMIT_DISTANCE (offsetof(struct cache_stacks, limit) - offsetof(struct cache_stacks, top))
+
+/* Keeps the compiler from folding the computation of an address into the accesses to it. */
+#define SETTLE(address) __asm__("" : "+r"(address))
+
+/* Loads a value into the register that the function returns it in: gcc takes another one, and moves it. */
+#ifdef __x86_64__
+#define SETTLE_RESULT(value) __asm__("" : "+a"(value))
+#else
+#define SETTLE_RESULT(value) SETTLE(value)
+#endif
 
 /* The newest object of the class in this thread's cache, or NULL. */
-ALWAYS_INLINE void *pop(unsigned class)
+ALWAYS_INLINE void *pop(size_t class)
 {
-	struct cache_stacks *stacks = (struct cache_stacks *)((uintptr_t)&closed_cache + thread_state.malloc_offset);
-	void **top = stacks->top[class];
-	void *object = top[-1];
+	stack_word *word = (stack_word *)((uintptr_t)&closed_cache + thread_state.malloc_offset) + class;
+	void **top;
+	void *object;
 
+	SETTLE(word);
+	top = *word;
+	object = top[-1];
+	SETTLE_RESULT(object);
 	if (likely(object != NULL))
-		stacks->top[class] = top - 1;
+		*word = top - 1;
 	return object;
 }
 
-/* Puts an object of the class on this thread's cache. False: full, or the object is the one that was put there last. */
-ALWAYS_INLINE bool push_at(uintptr_t base, size_t class, void *object)
+/*
+ * Puts an object on this thread's cache, on the stack whose words are `offset` bytes into it. False: it is full, or the object is the one
+ * that was put there last.
+ */
+ALWAYS_INLINE bool push(uintptr_t offset, void *object)
 {
-	struct cache_stacks *stacks = (struct cache_stacks *)(thread_state.free_offset + base);
+	uintptr_t address = thread_state.free_cache + offset;
 	void **top;
 
-	FORGET(stacks);
-	top = stacks->top[class];
-	FORGET(class);
-	if (unlikely(top == stacks->limit[class]) || unlikely(top[-1] == object))
+	SETTLE(address);
+	top = *(stack_word *)address;
+	if (unlikely(top == *(stack_word *)(address + LIMIT_DISTANCE)) || unlikely(top[-1] == object))
 		return false;
-	FORGET(class);
 	*top = object;
-	stacks->top[class] = top + 1;
+	*(stack_word *)address = top + 1;
 	return true;
 }
 
@@ -75,7 +94,7 @@ ALWAYS_INLINE bool free_fast(void *pointer)
 
 	if (unlikely(offset >= window.extent))
 		return false;
-	return push_at(base, *((uint8_t *)(base - CLASS_MAP_DISTANCE) + (offset >> PAGE_SHIFT)), pointer);
+	return push(((uint16_t *)(base - CLASS_MAP_DISTANCE))[offset >> PAGE_SHIFT], pointer);
 }
 
 /*
@@ -91,7 +110,7 @@ ALWAYS_INLINE bool free_sized_fast(void *pointer, size_t size)
 	if (unlikely(last >= sized_free_limit) || unlikely(pointer == NULL))
 		return false;
 	/* As small_class_of(size), for a size that is not 0. */
-	return push_at(window.base, small_class[(last >> 3) + 1], pointer);
+	return push(CLASS_OFFSET(small_class[(last >> 3) + 1]), pointer);
 }
 
 #endif

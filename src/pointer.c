@@ -61,7 +61,7 @@ void pointer_wrong_size(void *pointer, size_t size, const char *function)
 	text_number(&text, size);
 	text_string(&text, " of a sized free does not fit the object's size");
 	text_bytes(&text, "", 1);
-	use.class_size = size_classes[*page_class(page)].size;
+	use.class_size = size_classes[page_class(page)].size;
 	use.large_size = use.class_size == 0 ? span_bytes(span) : 0;
 	message_wrong_use(&use);
 }

@@ -16,6 +16,7 @@
 #include "frontend/frontend.h"
 #include "observe/statistics.h"
 #include "operators.h"
+#include "pageheap/page_map.h"
 #include "pageheap/pageheap.h"
 #include "reentrant.h"
 
@@ -41,7 +42,7 @@ static bool make_ready(void)
 	bool ready;
 
 	lock_acquire(&process.lock);
-	if (!process.ready && pageheap_initialise())
+	if (!process.ready && page_map_initialise())
 		__atomic_store_n(&process.ready, true, __ATOMIC_RELEASE);
 	ready = process.ready;
 	lock_release(&process.lock);

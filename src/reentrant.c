@@ -5,7 +5,6 @@
 #include "base/closed_cache.h"
 #include "base/os.h"
 #include "base/thread_state.h"
-#include "pageheap/page_map.h"
 
 /* Handlers that allocate are rare, and keep little. */
 #define BLOCKS 256
@@ -26,7 +25,7 @@ bool door_enter(void)
 		return false;
 	thread_state.in_door = true;
 	thread_state.malloc_offset = 0;
-	thread_state.free_offset = 0;
+	thread_state.free_cache = (uintptr_t)&closed_cache;
 	/* For a signal handler of this thread, which sees its own thread's order. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return true;
@@ -41,7 +40,7 @@ void door_leave(void)
 	if (cache == NULL)
 		return;
 	thread_state.malloc_offset = (uintptr_t)cache - (uintptr_t)&closed_cache;
-	thread_state.free_offset = (uintptr_t)cache - window.base;
+	thread_state.free_cache = (uintptr_t)cache;
 }
 
 static struct block *claim(void)

@@ -74,7 +74,7 @@ void *door_realloc(void *pointer, size_t size)
 
 		return reentrant != 0 ? copy(pointer, reentrant, size) : foreign_realloc(pointer, size);
 	}
-	class = *page_class(page_of(address));
+	class = page_class(page_of(address));
 	if (class != 0)
 		return resize_small(pointer, class, size);
 	span = large_span_of(address);

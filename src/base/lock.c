@@ -8,13 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/closed_cache.h"
 #include "base/message.h"
 
 /* Critical sections are short (a batch of objects); spinning about one of them long saves most sleeps on two cores. */
 #define SPIN_ROUNDS 100
 #define FORK_WAIT_NS 1000000
 
-__thread struct thread_state thread_state __attribute__((tls_model("initial-exec")));
+__thread struct thread_state thread_state __attribute__((tls_model("initial-exec"))) = {.free_cache = (uintptr_t)&closed_cache};
 
 /* The thread that is inside fork and may nest, or 0. */
 static uint32_t nesting_thread;

@@ -1,10 +1,9 @@
 /*
  * The TLS block of a thread: all that the library keeps in thread-local storage.
  *
- * All zero is a valid state: the closed cache, not yet opened. That matters before main, where IRELATIVE resolvers may
- * allocate while the TLS image has not been copied yet. For the same reason the caches are named by offsets, not by
- * pointers: an offset of zero is the closed cache. malloc counts from the constant closed cache in the library (an
- * address that needs no load), free from the window's base (which it has loaded anyway), where a copy of it lies.
+ * It starts out with the closed cache. For malloc that has to hold even before the TLS image has been copied, when all of it is zero:
+ * IRELATIVE resolvers may allocate. So malloc's word is an offset from the constant closed cache (an address that needs no load), and
+ * zero means that one. free, which nobody can need before malloc, has a pointer.
  *
  * Initial-exec, so that the access is one load and one addition also in the shared object; the block is small
  * enough for the static TLS surplus of a process that loads the library with dlopen.
@@ -24,7 +23,7 @@ enum thread_phase {
 
 struct thread_state {
 	uintptr_t malloc_offset; /* of the cache that malloc pops from, counted from closed_cache */
-	uintptr_t free_offset;	 /* of the cache that free pushes on, counted from window_base */
+	uintptr_t free_cache;	 /* address of the cache that free pushes on */
 	struct thread_cache *cache;
 	uint32_t id; /* the kernel's thread id, 0 until asked for */
 	enum thread_phase phase;

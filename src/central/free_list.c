@@ -39,7 +39,7 @@ static _Noreturn void wrong_object(unsigned class, void *object, const char *fun
 static COLD _Noreturn void wrong_class(unsigned class, void *object, const char *function)
 {
 	bool inside = in_window((uintptr_t)object);
-	unsigned real = inside ? *page_class(page_of((uintptr_t)object)) : 0;
+	unsigned real = inside ? page_class(page_of((uintptr_t)object)) : 0;
 	char what[96];
 	struct text text = {.buffer = what, .capacity = sizeof(what)};
 
@@ -60,7 +60,7 @@ static inline struct place locate(unsigned class, void *object, const char *func
 	struct place place;
 	uint64_t offset;
 
-	if (unlikely(!in_window(address)) || unlikely(*page_class(page_of(address)) != class))
+	if (unlikely(!in_window(address)) || unlikely(page_class(page_of(address)) != class))
 		wrong_class(class, object, function);
 	place.span = page_span(page_of(address));
 	offset = address - place.span->start;
@@ -283,7 +283,7 @@ static const char *check_ring(unsigned class, unsigned bucket, const struct span
 			return "a span's count of free objects is wrong";
 		if (span->free == span->objects && span->objects != 0 && span->touched != 0)
 			return "an empty span was kept";
-		if (page_span(page_of(span->start)) != span || *page_class(page_of(span->start)) != class)
+		if (page_span(page_of(span->start)) != span || page_class(page_of(span->start)) != class)
 			return "the page map does not name a span's class";
 		*free += span->free;
 		if (span->next->previous != span)

@@ -1,8 +1,6 @@
 /* Gathering statistics from the tiers. */
 #include "observe/statistics.h"
 
-#include "base/closed_cache.h"
-
 void statistics_read_class(unsigned class, struct class_totals *totals)
 {
 	size_t free;
@@ -31,7 +29,7 @@ void statistics_read(struct statistics *statistics)
 {
 	struct large_statistics large;
 
-	*statistics = (struct statistics){.reserved = round_up(sizeof(closed_cache), PAGE_SIZE)};
+	*statistics = (struct statistics){0};
 	for (unsigned class = 1; class < CLASS_COUNT; class++)
 		add_class(statistics, class);
 	central_read_large_statistics(&large);

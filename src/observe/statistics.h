@@ -15,7 +15,7 @@
 #include "pageheap/pageheap.h"
 
 /*
- * All in bytes. pages.used = in_use + cached + transfer + central_free + span_waste + reserved; pages.mapped = pages.used +
+ * All in bytes. pages.used = in_use + cached + transfer + central_free + span_waste; pages.mapped = pages.used +
  * pages.free + pages.released.
  */
 struct statistics {
@@ -26,7 +26,6 @@ struct statistics {
 	size_t transfer;     /* free, in transfer caches */
 	size_t central_free; /* free, in spans */
 	size_t span_waste;   /* tails of spans that hold no whole object */
-	size_t reserved;     /* the heap's first page */
 	size_t spans;	     /* a number */
 	struct pageheap_statistics pages;
 	struct arena_statistics metadata;

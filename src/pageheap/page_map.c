@@ -3,7 +3,6 @@
 
 #include "base/bits.h"
 #include "base/os.h"
-#include "base/closed_cache.h"
 #include "pageheap/hugepage.h"
 
 /* The arrays are mapped for so much heap at a time: 0.4 MiB of address space, touched as used. */
@@ -27,8 +26,7 @@ static const struct placement placements[] = {
 	{16 * GIBIBYTE, 64 * GIBIBYTE, 128 * GIBIBYTE},
 };
 
-/* Until there is a heap, offset 0 from the base must be a closed cache for free as well. */
-struct window window CACHE_ALIGNED = {.base = (uintptr_t)&closed_cache};
+struct window window CACHE_ALIGNED;
 uint32_t *span_references;
 struct hugepage *hugepage_records;
 
@@ -45,10 +43,10 @@ static uintptr_t random_base(const struct placement *placement)
 	return placement->lowest + ((uintptr_t)(os_random() % choices) << HUGEPAGE_SHIFT);
 }
 
-/* Page sizes above 8 KiB would allow more, below only as much as the class map's distance covers. */
+/* Not more than the class map's distance covers. */
 static uintptr_t window_bytes(const struct placement *placement)
 {
-	return minimum(placement->bytes, CLASS_MAP_DISTANCE << PAGE_SHIFT);
+	return minimum(placement->bytes, CLASS_MAP_DISTANCE / sizeof(uint16_t) << PAGE_SHIFT);
 }
 
 static void lay_out(uintptr_t base, uintptr_t bytes)
@@ -84,7 +82,7 @@ static enum os_result cover(uintptr_t base, size_t hugepages)
 	size_t from = arrays.covered;
 	size_t to = minimum(round_up(hugepages, COVER_STEP), arrays.capacity);
 	struct slice slices[] = {
-		slice_of(base - CLASS_MAP_DISTANCE, HUGEPAGE_PAGES, from, to),
+		slice_of(base - CLASS_MAP_DISTANCE, HUGEPAGE_PAGES * sizeof(uint16_t), from, to),
 		slice_of((uintptr_t)span_references, HUGEPAGE_PAGES * sizeof(*span_references), from, to),
 		slice_of((uintptr_t)hugepage_records, sizeof(*hugepage_records), from, to),
 	};
@@ -144,14 +142,15 @@ size_t page_map_bytes(void)
 	return arrays.bytes;
 }
 
-void page_map_set(size_t first, size_t pages, const struct span *span, uint8_t class)
+void page_map_set(size_t first, size_t pages, const struct span *span, unsigned class)
 {
 	uint32_t reference = span != NULL ? arena_reference(span) : 0;
-	uint8_t *classes = page_class(first);
+	uint16_t offset = (uint16_t)CLASS_OFFSET(class);
+	uint16_t *offsets = page_class_offset(first);
 	uint32_t *references = span_references + first;
 
 	for (size_t i = 0; i < pages; i++) {
-		classes[i] = class;
+		offsets[i] = offset;
 		references[i] = reference;
 	}
 }

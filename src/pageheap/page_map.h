@@ -1,6 +1,6 @@
 /*
  * The window and the page map: flat arrays beside the heap that say, for each page, which class its objects have and which span it
- * belongs to.
+ * belongs to. The class stands there as the offset that free needs: that of the class's stack in a cache.
  *
  * Layout, upward: metadata arena, hugepage records, span references, class map, heap. The class map has room for
  * CLASS_MAP_DISTANCE bytes and the heap starts where it ends, so that free reaches a page's class at a constant displacement from
@@ -25,7 +25,7 @@ struct span;
 struct hugepage;
 
 struct window {
-	uintptr_t base;	  /* start of the heap; the closed cache in the library until there is a heap */
+	uintptr_t base;	  /* start of the heap */
 	uintptr_t extent; /* bytes from base up to the end of what has ever been mapped; 0 until there is a heap */
 };
 
@@ -49,10 +49,18 @@ static inline uintptr_t page_address(size_t page)
 	return window.base + (page << PAGE_SHIFT);
 }
 
-/* The class of a page's objects, or 0: large, never allocated, or not the heap's. */
-static inline uint8_t *page_class(size_t page)
+/* What the class map says of a class. */
+#define CLASS_OFFSET(class) ((size_t)(class) * sizeof(void *))
+
+static inline uint16_t *page_class_offset(size_t page)
 {
-	return (uint8_t *)(window.base - CLASS_MAP_DISTANCE) + page;
+	return (uint16_t *)(window.base - CLASS_MAP_DISTANCE) + page;
+}
+
+/* The class of a page's objects, or 0: large, never allocated, or not the heap's. */
+static inline unsigned page_class(size_t page)
+{
+	return (unsigned)(*page_class_offset(page) / sizeof(void *));
 }
 
 /* The span that a page belongs to, or NULL. Of a large block only the first page names it. */
@@ -64,7 +72,7 @@ static inline struct span *page_span(size_t page)
 }
 
 /* Names `span` and `class` (0 for none) on `pages` pages from `first` on; NULL wipes them. */
-void page_map_set(size_t first, size_t pages, const struct span *span, uint8_t class);
+void page_map_set(size_t first, size_t pages, const struct span *span, unsigned class);
 
 /* Chooses the window and maps what its first hugepage needs. Returns false if there is no memory at all. */
 bool page_map_initialise(void);

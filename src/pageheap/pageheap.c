@@ -6,7 +6,6 @@
 
 #include <string.h>
 
-#include "base/closed_cache.h"
 #include "base/os.h"
 #include "pageheap/heap_state.h"
 
@@ -429,26 +428,6 @@ bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages)
 		return_run(page_of(from), pages, true);
 	lock_release(&heap.lock);
 	return result != OS_FAILED;
-}
-
-bool pageheap_initialise(void)
-{
-	struct page_run run;
-	const struct page_request first_page = {.pages = (sizeof(closed_cache) + PAGE_SIZE - 1) / PAGE_SIZE,
-						.alignment = 1,
-						.kind = PAGES_MANY_OBJECTS};
-	bool done = false;
-
-	if (!page_map_initialise())
-		return false;
-	lock_acquire(&heap.lock);
-	if (obtain_hugepages(1, 1, false) == 0) {
-		/* free takes offset 0 from the window's base for a closed cache, as malloc does in the library. */
-		memcpy((void *)window.base, &closed_cache, sizeof(closed_cache));
-		done = true;
-	}
-	lock_release(&heap.lock);
-	return done && pageheap_allocate(&first_page, &run) && run.address == window.base;
 }
 
 void pageheap_read_statistics(struct pageheap_statistics *statistics)

@@ -31,9 +31,6 @@ struct page_run {
 	bool zeroed; /* all of it is known to read zero */
 };
 
-/* Makes the window and its first hugepage, with the closed cache's copy on its first page. False: no memory. */
-bool pageheap_initialise(void);
-
 /* Finds a run. False: out of memory, or more than the window holds. */
 bool pageheap_allocate(const struct page_request *request, struct page_run *run);
 
@@ -57,7 +54,7 @@ void pageheap_set_release_limit(size_t bytes);
 
 struct pageheap_statistics {
 	size_t mapped;	  /* bytes of address space in mapped hugepages = used + free + released */
-	size_t used;	  /* bytes in runs handed out, and the closed cache's page */
+	size_t used;	  /* bytes in runs handed out */
 	size_t free;	  /* bytes free and backed */
 	size_t released;  /* bytes free and not backed */
 	size_t hugepages; /* mapped */
