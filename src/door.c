@@ -20,6 +20,7 @@ static void reclaim(void)
 {
 	frontend_flush_thread();
 	transfer_flush();
+	central_give_back_empty(true);
 	pageheap_release(0);
 }
 
@@ -59,6 +60,7 @@ size_t door_trim(size_t keep)
 		return 0;
 	frontend_flush_thread();
 	transfer_flush();
+	central_give_back_empty(true);
 	released = pageheap_release(keep);
 	door_leave();
 	return released;

@@ -26,6 +26,7 @@ struct span {
 	uint16_t touched;	/* objects from this one on were never handed out */
 	uint8_t class;
 	uint8_t bucket;
+	bool kept;   /* empty, and counted as spare */
 	bool zeroed; /* was known to read zero when it was made: its untouched objects do */
 	bool moved;  /* large: its pages were moved here, see pageheap_free */
 	uint64_t free_objects[];
@@ -96,6 +97,9 @@ void transfer_return(unsigned class, void **objects, size_t count, const char *f
 
 /* Empties the transfer caches into the free lists. Returns the number of objects. */
 size_t transfer_flush(void);
+
+/* Gives empty spans that were kept back to the page heap: all, or until it is content (pageheap_spare_fits). */
+void central_give_back_empty(bool all);
 
 struct class_statistics {
 	size_t spans;

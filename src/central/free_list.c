@@ -1,13 +1,17 @@
 /*
  * The central free list of each class: which objects of which span are free, in bitmaps out of band.
  *
+ * A span that becomes empty goes back to the page heap. Those of a few objects each may stay, within what the page heap would keep anyway
+ * (pageheap_spare): making and unmaking them costs more than all the rest for a program that takes and frees large objects in turn.
+ *
  * Return works in chunks: objects are mapped to spans and checked before the lock is taken, with the bitmaps' cache lines on
- * their way meanwhile; under the lock only bits are set. Spans that become empty leave at once, after the lock.
+ * their way meanwhile; under the lock only bits are set. Empty spans leave after the lock.
  */
 #include "base/message.h"
 #include "central/central.h"
 #include "central/occupancy.h"
 #include "central/transfer_cache.h"
+#include "pageheap/pageheap.h"
 
 /* Objects per chunk of a return: 64 cache misses in flight are more than any processor overlaps, and the arrays stay small on the stack. */
 #define CHUNK 64
@@ -17,6 +21,7 @@ struct free_list {
 	struct occupancy occupancy;
 	size_t spans; /* all spans of the class, full ones included */
 	size_t free;  /* objects */
+	size_t kept;  /* empty spans */
 } CACHE_ALIGNED;
 
 static struct free_list free_lists[CLASS_COUNT];
@@ -70,7 +75,37 @@ static inline struct place locate(unsigned class, void *object, const char *func
 	return place;
 }
 
-/* Marks an object free. Returns the span if that was its last used one: it has left the list then. */
+/* Spans of at most so many objects are kept when they are empty. */
+#define KEPT_OBJECTS 16
+
+static inline bool keep_empty(struct free_list *list, struct span *span)
+{
+	if (span->objects > KEPT_OBJECTS || !pageheap_spare_add(span->pages))
+		return false;
+	span->kept = true;
+	list->kept++;
+	return true;
+}
+
+/* A span that was kept is used again, or goes. */
+static inline void end_keeping(struct free_list *list, struct span *span)
+{
+	if (!span->kept)
+		return;
+	span->kept = false;
+	list->kept--;
+	pageheap_spare_remove(span->pages);
+}
+
+/* A span goes. */
+static inline void leave(struct free_list *list, struct span *span)
+{
+	occupancy_remove(&list->occupancy, span);
+	list->free -= span->objects;
+	list->spans--;
+}
+
+/* Marks an object free. Returns the span if that was its last used one and it has left the list. */
 static inline struct span *put(struct free_list *list, struct place place, void *object, const char *function)
 {
 	struct span *span = place.span;
@@ -83,24 +118,25 @@ static inline struct span *put(struct free_list *list, struct place place, void 
 	if (word < span->first_word)
 		span->first_word = (uint16_t)word;
 	list->free++;
-	if (span->free++ == 0) {
-		if (span->objects == 1)
-			goto empty;
+	span->free++;
+	if (span->free == 1)
 		occupancy_insert(&list->occupancy, span);
+	else if (occupancy_bucket(span) != span->bucket)
+		occupancy_move(&list->occupancy, span);
+	if (likely(span->free != span->objects) || keep_empty(list, span))
 		return NULL;
-	}
-	if (span->free != span->objects) {
-		if (occupancy_bucket(span) != span->bucket) {
-			occupancy_remove(&list->occupancy, span);
-			occupancy_insert(&list->occupancy, span);
-		}
-		return NULL;
-	}
-	occupancy_remove(&list->occupancy, span);
-empty:
-	list->free -= span->objects;
-	list->spans--;
+	leave(list, span);
 	return span;
+}
+
+static void destroy_all(struct span *spans)
+{
+	while (spans != NULL) {
+		struct span *next = spans->next;
+
+		span_destroy(spans);
+		spans = next;
+	}
 }
 
 static void return_chunk(unsigned class, void **objects, size_t count, const char *function)
@@ -124,12 +160,7 @@ static void return_chunk(unsigned class, void **objects, size_t count, const cha
 		}
 	}
 	lock_release(&list->lock);
-	while (emptied != NULL) {
-		struct span *next = emptied->next;
-
-		span_destroy(emptied);
-		emptied = next;
-	}
+	destroy_all(emptied);
 }
 
 void central_return(unsigned class, void **objects, size_t count, const char *function)
@@ -179,23 +210,56 @@ static size_t take_listed(struct free_list *list, uint32_t size, void **end, siz
 
 		if (span == NULL)
 			break;
+		end_keeping(list, span);
 		taken += take_from_span(span, size, end - taken, count - taken);
-		if (span->free == 0) {
+		if (span->free == 0)
 			occupancy_remove(&list->occupancy, span);
-		} else if (occupancy_bucket(span) != span->bucket) {
-			occupancy_remove(&list->occupancy, span);
-			occupancy_insert(&list->occupancy, span);
-		}
+		else if (occupancy_bucket(span) != span->bucket)
+			occupancy_move(&list->occupancy, span);
 	}
 	list->free -= taken;
 	return taken;
 }
 
+/* A new span. */
 static void enter(struct free_list *list, struct span *span)
 {
 	list->spans++;
 	list->free += span->objects;
 	occupancy_insert(&list->occupancy, span);
+}
+
+/* Takes out an empty span that was kept. NULL if there is none. */
+static struct span *leave_kept(struct free_list *list)
+{
+	struct span *span = list->occupancy.heads[OCCUPANCY_BUCKETS - 1];
+
+	if (list->kept == 0)
+		return NULL;
+	while (!span->kept)
+		span = span->next;
+	end_keeping(list, span);
+	leave(list, span);
+	span->next = NULL;
+	return span;
+}
+
+static void give_back_kept(struct free_list *list, bool all)
+{
+	struct span *span;
+
+	do {
+		lock_acquire(&list->lock);
+		span = leave_kept(list);
+		lock_release(&list->lock);
+		destroy_all(span);
+	} while (span != NULL && (all || !pageheap_spare_fits()));
+}
+
+void central_give_back_empty(bool all)
+{
+	for (unsigned class = CLASS_COUNT - 1; class > 0 && (all || !pageheap_spare_fits()); class--)
+		give_back_kept(&free_lists[class], all);
 }
 
 size_t central_take(unsigned class, void **end, size_t count)
@@ -281,8 +345,8 @@ static const char *check_ring(unsigned class, unsigned bucket, const struct span
 			return "a span is in the list of another class or occupancy";
 		if (span->free == 0 || bits_count_range(span->free_objects, 0, span->objects) != span->free)
 			return "a span's count of free objects is wrong";
-		if (span->free == span->objects && span->objects != 0 && span->touched != 0)
-			return "an empty span was kept";
+		if (span->free == span->objects && span->touched != 0 && span->objects > KEPT_OBJECTS)
+			return "an empty span of many objects was kept";
 		if (page_span(page_of(span->start)) != span || page_class(page_of(span->start)) != class)
 			return "the page map does not name a span's class";
 		*free += span->free;

@@ -58,6 +58,13 @@ static inline void occupancy_remove(struct occupancy *occupancy, struct span *sp
 		*head = span->next;
 }
 
+/* Moves a span to the list of its present occupancy. */
+static inline void occupancy_move(struct occupancy *occupancy, struct span *span)
+{
+	occupancy_remove(occupancy, span);
+	occupancy_insert(occupancy, span);
+}
+
 /* The span to take from: of the fullest ones, the first. NULL if there is none. */
 static inline struct span *occupancy_fullest(const struct occupancy *occupancy)
 {

@@ -3,7 +3,8 @@
  *
  * A stack starts with no slots: the first object of a class comes from the central tier directly. Then it has 7, 15, 31 ... slots (an array
  * whose first word is the NULL below the bottom), doubling as long as refills or flushes show that the present size is too
- * small. What a cache may hold (its slots times the object size) is charged against its grant; grants are drawn from the
+ * small, up to the class's capacity. Beyond that it grows only for a thread whose demand swings: that has emptied and filled the stack several
+ * times in turn. What a cache may hold (its slots times the object size) is charged against its grant; grants are drawn from the
  * budget of all threads, or from another cache's grant, which then shrinks when its owner next passes here.
  *
  * Only the owner touches a cache, except its grant (atomic) and its links (the registry's lock).
@@ -21,6 +22,12 @@
 /* Slots of a stack when it gets its first array: one cache line with the NULL. */
 #define FIRST_CAPACITY 7
 
+/* Turns from emptying to filling, or back, before a stack grows beyond its class's capacity. */
+#define SWINGS_TO_GROW 4
+
+/* No stack grows beyond this: the array is 16 KiB then, and stays in the first-level cache with what it points to. */
+#define PEAK_CAPACITY ((size_t)2047 < (size_t)MAX_FREE_LIST_LENGTH ? (size_t)2047 : (size_t)MAX_FREE_LIST_LENGTH)
+
 /* Each so many visits, a few classes are looked at, and the page heap is told the time. */
 #define VISITS_PER_TICK 512
 #define CLASSES_PER_TICK 4
@@ -34,7 +41,8 @@ struct thread_cache {
 	uint32_t next_class; /* to be looked at by the next tick */
 	size_t grant;	     /* bytes this cache may be charged; others may lower it */
 	size_t charged;
-	uint16_t capacity[CLASS_COUNT]; /* slots; 2^k - 1 */
+	uint16_t capacity[CLASS_COUNT]; /* slots */
+	uint8_t swings[CLASS_COUNT];	/* turns since the stack last grew; the lowest bit: it was emptied last */
 	uint8_t overages[CLASS_COUNT];	/* flushes since the last refill */
 	bool visited[CLASS_COUNT];	/* has come here since the last look at the class, or has missed once */
 	void **seen_top[CLASS_COUNT];	/* at the last look */
@@ -109,23 +117,21 @@ static bool resize(struct thread_cache *cache, unsigned class, size_t capacity)
 	return true;
 }
 
-/* Draws from what no cache has been granted. */
-static bool draw_from_pool(struct thread_cache *cache, size_t bytes)
+/* Draws from what no cache has been granted, as much of `bytes` as there is. */
+static void draw_from_pool(struct thread_cache *cache, size_t bytes)
 {
-	bool drawn = false;
-
 	lock_acquire(&registry.lock);
-	if (registry.pool >= (intptr_t)bytes) {
-		registry.pool -= (intptr_t)bytes;
-		__atomic_fetch_add(&cache->grant, bytes, __ATOMIC_RELAXED);
-		drawn = true;
+	if (registry.pool > 0) {
+		size_t drawn = minimum((size_t)registry.pool, bytes);
+
+		registry.pool -= (intptr_t)drawn;
+		__atomic_fetch_add(&cache->grant, drawn, __ATOMIC_RELAXED);
 	}
 	lock_release(&registry.lock);
-	return drawn;
 }
 
 /* Lowers the grant of another cache that has more than the minimum. */
-static bool steal_grant(struct thread_cache *cache, size_t bytes)
+static void steal_grant(struct thread_cache *cache, size_t bytes)
 {
 	bool stolen = false;
 
@@ -141,30 +147,58 @@ static bool steal_grant(struct thread_cache *cache, size_t bytes)
 		stolen = true;
 	}
 	lock_release(&registry.lock);
-	return stolen;
 }
 
-static bool obtain_grant(struct thread_cache *cache, size_t more)
+/* Bytes of the grant that are not charged. */
+static size_t grant_left(const struct thread_cache *cache)
 {
 	size_t grant = __atomic_load_n(&cache->grant, __ATOMIC_RELAXED);
-	size_t missing;
 
-	if (cache->charged + more <= grant)
-		return true;
-	missing = round_up(cache->charged + more - grant, STEAL_AMOUNT);
-	return draw_from_pool(cache, missing) || steal_grant(cache, missing);
+	return grant > cache->charged ? grant - cache->charged : 0;
 }
 
-/* The next larger capacity, up to the class's. False: not allowed, or no memory. */
-static bool grow(struct thread_cache *cache, unsigned class)
+/* Tries to have `more` bytes of the grant left. Returns how many there are, up to that. */
+static size_t obtain_grant(struct thread_cache *cache, size_t more)
+{
+	if (grant_left(cache) < more)
+		draw_from_pool(cache, round_up(more - grant_left(cache), STEAL_AMOUNT));
+	if (grant_left(cache) < more)
+		steal_grant(cache, STEAL_AMOUNT);
+	return minimum(grant_left(cache), more);
+}
+
+static size_t next_capacity(const struct thread_cache *cache, unsigned class)
 {
 	const struct size_class *info = &size_classes[class];
 	size_t old = cache->capacity[class];
-	size_t capacity = minimum(old == 0 ? FIRST_CAPACITY : 2 * old + 1, info->capacity);
 
-	if (capacity <= old || !obtain_grant(cache, (capacity - old) * info->size))
+	if (old < info->capacity)
+		return minimum(old == 0 ? FIRST_CAPACITY : 2 * old + 1, info->capacity);
+	return cache->swings[class] / 2 >= SWINGS_TO_GROW ? minimum(2 * old + 1, PEAK_CAPACITY) : old;
+}
+
+/* The next larger capacity, as far as the grant allows. False: not at all, or no memory. */
+static bool grow(struct thread_cache *cache, unsigned class)
+{
+	size_t size = size_classes[class].size;
+	size_t old = cache->capacity[class];
+	size_t wanted = next_capacity(cache, class);
+	size_t more;
+
+	if (wanted <= old)
 		return false;
-	return resize(cache, class, capacity);
+	more = obtain_grant(cache, (wanted - old) * size) / size;
+	cache->swings[class] &= 1;
+	return more != 0 && resize(cache, class, old + more);
+}
+
+/* The stack has been found empty, or full. */
+static void note_direction(struct thread_cache *cache, unsigned class, bool emptied)
+{
+	uint8_t *swings = &cache->swings[class];
+
+	if ((*swings & 1) != emptied && *swings < UINT8_MAX - 2)
+		*swings = (uint8_t)((*swings + 2) ^ 1);
 }
 
 /* Gives the oldest `count` objects of a stack back. */
@@ -206,6 +240,8 @@ static void tick(struct thread_cache *cache)
 		look_at(cache, cache->next_class);
 	}
 	pageheap_tick();
+	if (!pageheap_spare_fits())
+		central_give_back_empty(false);
 }
 
 /* Another thread has taken part of the grant. */
@@ -259,6 +295,7 @@ void *frontend_allocate(unsigned class)
 	first_time = cache->capacity[class] == 0 && !cache->visited[class];
 	cache->visited[class] = true;
 	cache->overages[class] = 0;
+	note_direction(cache, class, true);
 	if (first_time || (!grow(cache, class) && cache->capacity[class] == 0))
 		return allocate_directly(class);
 	return refill(cache, class);
@@ -308,6 +345,7 @@ void frontend_free(unsigned class, void *object, const char *function)
 		freed_twice(class, object, function);
 	count_visit(cache);
 	cache->visited[class] = true;
+	note_direction(cache, class, false);
 	if (cache->stacks.top[class] == cache->stacks.limit[class] && !(should_grow(cache, class) && grow(cache, class))) {
 		if (cache->capacity[class] == 0) {
 			transfer_return(class, &object, 1, function);
@@ -482,7 +520,7 @@ static const char *check_cache(const struct thread_cache *cache)
 	for (unsigned class = 1; class < CLASS_COUNT; class++) {
 		size_t capacity = cache->capacity[class];
 
-		if (held_by(cache, class) > capacity || capacity > size_classes[class].capacity)
+		if (held_by(cache, class) > capacity || capacity > PEAK_CAPACITY)
 			return "a thread's stack holds more than it may";
 		if (capacity != 0 && bottom_of(cache, class)[-1] != NULL)
 			return "the slot below a thread's stack is not empty";

@@ -52,6 +52,14 @@ void pageheap_tick(void);
 /* Free memory kept for reuse before it is given back; set from the options. */
 void pageheap_set_release_limit(size_t bytes);
 
+/*
+ * Empty spans that the central tier keeps count against what the page heap may keep. Add: false if they would not fit. Fits: whether they
+ * still do, as the amount changes. All without the lock.
+ */
+bool pageheap_spare_add(size_t pages);
+void pageheap_spare_remove(size_t pages);
+bool pageheap_spare_fits(void);
+
 struct pageheap_statistics {
 	size_t mapped;	  /* bytes of address space in mapped hugepages = used + free + released */
 	size_t used;	  /* bytes in runs handed out */

@@ -2,10 +2,12 @@
  * Giving memory back: how much free memory the heap keeps, and what it gives back first.
  *
  * The rule: whole free hugepages may keep `base` bytes, and free pages in partly used ones as much and an eighth of what is in use, each plus
- * the *regret*: the bytes that were taken into use again within a second of being given back, as far as they are more than a program
- * can fill in that second. One whose demand swings faster than that pays for the first swings and is then left alone; the regret
- * halves every second. What exceeds the rule goes back at once, from the free
+ * the *regret*: the bytes that were taken into use again within a second of being given back, as far as that is a
+ * noticeable part of the second's work. A program whose demand swings so fast pays for the first swings and is then left alone; the
+ * regret halves every second. What exceeds the rule goes back at once, from the free
  * that caused it or from the next tick of a slow path: no thread is needed.
+ *
+ * Empty spans that the central tier keeps count as well (pageheap_spare_add).
  *
  * Where address space itself is scarce, whole hugepages are unmapped instead. All under the page heap's lock.
  */
@@ -18,10 +20,10 @@
 #define REGRET_WINDOW_MS 1000
 
 /*
- * Taken again within a second without regret. Faulting in and filling 1 GiB takes most of a second on current machines: below, giving back costs
- * a program that uses its memory less than it spends on it; above, it does not use what it takes.
+ * Taken again within a second without regret: giving so much back and faulting it in again costs some 30 ms, or 3 % of the second. It
+ * keeps a program that repeats a peak now and then from being taken for one that swings.
  */
-#define UNREGRETTED ((size_t)1 << 30)
+#define UNREGRETTED ((size_t)64 << 20)
 
 #define USED_SHARE 8
 
@@ -30,8 +32,43 @@ static struct {
 	size_t regret_pages;
 	size_t retaken_pages;	   /* in the present second */
 	uint32_t regret_halved_at; /* milliseconds; the present second began then */
+	size_t spare_pages;	   /* empty spans kept above; atomic, as the next one */
+	size_t keep_pages;	   /* base and regret */
 	bool useless;		   /* the system refuses (locked memory): tried again at the next tick */
-} release = {.base_pages = BASE_LIMIT >> PAGE_SHIFT};
+} release = {.base_pages = BASE_LIMIT >> PAGE_SHIFT, .keep_pages = BASE_LIMIT >> PAGE_SHIFT};
+
+static void set_keep(size_t base, size_t regret)
+{
+	release.base_pages = base;
+	release.regret_pages = regret;
+	__atomic_store_n(&release.keep_pages, base + regret, __ATOMIC_RELAXED);
+}
+
+bool pageheap_spare_fits(void)
+{
+	return __atomic_load_n(&release.spare_pages, __ATOMIC_RELAXED) <= __atomic_load_n(&release.keep_pages, __ATOMIC_RELAXED);
+}
+
+bool pageheap_spare_add(size_t pages)
+{
+	if (__atomic_load_n(&release.spare_pages, __ATOMIC_RELAXED) + pages > __atomic_load_n(&release.keep_pages, __ATOMIC_RELAXED))
+		return false;
+	__atomic_fetch_add(&release.spare_pages, pages, __ATOMIC_RELAXED);
+	return true;
+}
+
+void pageheap_spare_remove(size_t pages)
+{
+	__atomic_fetch_sub(&release.spare_pages, pages, __ATOMIC_RELAXED);
+}
+
+/* What the page heap itself may keep. */
+static size_t keep_here(void)
+{
+	size_t spare = __atomic_load_n(&release.spare_pages, __ATOMIC_RELAXED);
+
+	return release.keep_pages > spare ? release.keep_pages - spare : 0;
+}
 
 /* Milliseconds in 32 bits, never 0; differences stay right when they wrap. */
 static uint32_t now(void)
@@ -45,7 +82,7 @@ static void age_regret(uint32_t time)
 
 	if (windows == 0)
 		return;
-	release.regret_pages = windows < 32 ? release.regret_pages >> windows : 0;
+	set_keep(release.base_pages, windows < 32 ? release.regret_pages >> windows : 0);
 	release.retaken_pages = 0;
 	release.regret_halved_at = time;
 }
@@ -62,7 +99,7 @@ void release_note_taken(const struct hugepage *hugepage, size_t pages)
 	age_regret(time);
 	release.retaken_pages += pages;
 	if (release.retaken_pages > UNREGRETTED >> PAGE_SHIFT)
-		release.regret_pages += pages;
+		set_keep(release.base_pages, release.regret_pages + pages);
 }
 
 struct page_slice kernel_slice(size_t first, size_t count)
@@ -203,13 +240,13 @@ size_t release_down_to(size_t pages)
 
 void release_after_free(void)
 {
-	size_t keep = release.base_pages + release.regret_pages;
+	size_t keep = keep_here();
 	size_t keep_partial = keep + heap.used / USED_SHARE;
 
 	if (likely(heap.whole_backed <= keep && partial_backed() <= keep_partial))
 		return;
 	age_regret(now());
-	keep = release.base_pages + release.regret_pages;
+	keep = keep_here();
 	release_whole_down_to(keep);
 	/* A quarter further, so that the next free does not look for one page again. */
 	keep_partial = keep + heap.used / USED_SHARE;
@@ -239,11 +276,11 @@ size_t pageheap_release(size_t keep)
 void pageheap_set_release_limit(size_t bytes)
 {
 	lock_acquire(&heap.lock);
-	release.base_pages = bytes >> PAGE_SHIFT;
+	set_keep(bytes >> PAGE_SHIFT, release.regret_pages);
 	lock_release(&heap.lock);
 }
 
 size_t release_limit_bytes(void)
 {
-	return (release.base_pages + release.regret_pages) << PAGE_SHIFT;
+	return release.keep_pages << PAGE_SHIFT;
 }
