@@ -92,7 +92,7 @@ ALWAYS_INLINE bool free_fast(void *pointer)
 	uintptr_t base = window.base;
 	uintptr_t offset = (uintptr_t)pointer - base;
 
-	if (unlikely(offset >= window.extent))
+	if (unlikely(offset >= load_folded(&window.extent)))
 		return false;
 	return push(((uint16_t *)(base - CLASS_MAP_DISTANCE))[offset >> PAGE_SHIFT], pointer);
 }

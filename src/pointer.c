@@ -17,7 +17,7 @@ void pointer_check(void *pointer, unsigned class, const char *function)
 		message_wrong_use(&use);
 	}
 	/* Racy by nature, and never wrong for a valid pointer: its bit is clear while it is in use. */
-	if (unlikely(bit_test(span->free_objects, index))) {
+	if (unlikely(load_relaxed(&span->free_objects[index / 64]) >> (index % 64) & 1)) {
 		use.what = "object is already free";
 		message_wrong_use(&use);
 	}

@@ -9,11 +9,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Single words that one thread writes while others read them, with no order needed. */
+#define load_relaxed(address) __atomic_load_n(address, __ATOMIC_RELAXED)
+#define store_relaxed(address, value) __atomic_store_n(address, value, __ATOMIC_RELAXED)
+
 /* As gcc says it. */
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) && !defined(__SANITIZE_THREAD__)
 #define __SANITIZE_THREAD__ 1
 #endif
+#endif
+
+/* load_relaxed for the fast path: gcc does not fold an atomic load into a comparison, and a plain one is the same on every processor. */
+#ifdef __SANITIZE_THREAD__
+#define load_folded(address) load_relaxed(address)
+#else
+#define load_folded(address) (*(address))
 #endif
 
 #define likely(condition) __builtin_expect(!!(condition), 1)

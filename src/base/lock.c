@@ -62,7 +62,7 @@ static bool take_if_free(struct lock *lock, uint32_t as)
 static bool spin_for(struct lock *lock, uint32_t self)
 {
 	for (int round = 0; round < SPIN_ROUNDS; round++) {
-		if (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) == 0 && take_if_free(lock, self))
+		if (load_relaxed(&lock->word) == 0 && take_if_free(lock, self))
 			return true;
 		spin_pause();
 	}
@@ -72,7 +72,7 @@ static bool spin_for(struct lock *lock, uint32_t self)
 /* Sleeps once on a lock that another thread has, after marking it as waited for. */
 static void sleep_once(struct lock *lock, const struct timespec *limit)
 {
-	uint32_t seen = __atomic_load_n(&lock->word, __ATOMIC_RELAXED);
+	uint32_t seen = load_relaxed(&lock->word);
 
 	if (seen == 0)
 		return;
@@ -84,7 +84,7 @@ static void sleep_once(struct lock *lock, const struct timespec *limit)
 
 static bool owned_by(const struct lock *lock, uint32_t self)
 {
-	return (__atomic_load_n(&lock->word, __ATOMIC_RELAXED) & ~LOCK_WAITERS) == self;
+	return (load_relaxed(&lock->word) & ~LOCK_WAITERS) == self;
 }
 
 COLD void lock_acquire_slow(struct lock *lock)
@@ -94,7 +94,7 @@ COLD void lock_acquire_slow(struct lock *lock)
 	if (take_if_free(lock, self))
 		return;
 	if (owned_by(lock, self)) {
-		if (__atomic_load_n(&nesting_thread, __ATOMIC_RELAXED) != self)
+		if (load_relaxed(&nesting_thread) != self)
 			message_abort("allocation in a signal handler that interrupted the allocator");
 		lock->nested++;
 		return;
@@ -121,10 +121,10 @@ bool lock_try_for_fork(struct lock *lock, bool *was_ours)
 
 void lock_adopt_in_child(struct lock *lock)
 {
-	__atomic_store_n(&lock->word, thread_id(), __ATOMIC_RELAXED);
+	store_relaxed(&lock->word, thread_id());
 }
 
 void lock_allow_nesting(bool allowed)
 {
-	__atomic_store_n(&nesting_thread, allowed ? thread_id() : 0, __ATOMIC_RELAXED);
+	store_relaxed(&nesting_thread, allowed ? thread_id() : 0);
 }

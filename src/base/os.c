@@ -177,10 +177,10 @@ bool os_addresses_are_scarce(void)
 		      (getrlimit(RLIMIT_DATA, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY);
 	static int forbidden = -1;
 
-	if (__atomic_load_n(&forbidden, __ATOMIC_RELAXED) < 0)
-		__atomic_store_n(&forbidden, overcommit_forbidden(), __ATOMIC_RELAXED);
+	if (load_relaxed(&forbidden) < 0)
+		store_relaxed(&forbidden, overcommit_forbidden());
 	errno = saved;
-	return scarce || __atomic_load_n(&forbidden, __ATOMIC_RELAXED) > 0;
+	return scarce || load_relaxed(&forbidden) > 0;
 }
 
 uint64_t os_random(void)

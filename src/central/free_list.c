@@ -114,7 +114,7 @@ static inline struct span *put(struct free_list *list, struct place place, void 
 
 	if (unlikely(span->free_objects[word] & bit))
 		wrong_object(span->class, object, function, "object is already free (double free)");
-	span->free_objects[word] |= bit;
+	store_relaxed(&span->free_objects[word], span->free_objects[word] | bit);
 	if (word < span->first_word)
 		span->first_word = (uint16_t)word;
 	list->free++;
@@ -191,7 +191,7 @@ static size_t take_from_span(struct span *span, uint32_t size, void **end, size_
 			bits &= bits - 1;
 			left--;
 		}
-		span->free_objects[word] = bits;
+		store_relaxed(&span->free_objects[word], bits);
 	}
 	span->first_word = (uint16_t)(word - 1);
 	if (last >= span->touched)

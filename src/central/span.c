@@ -17,8 +17,8 @@ static void count_large(ptrdiff_t blocks, ptrdiff_t pages)
 
 void central_read_large_statistics(struct large_statistics *statistics)
 {
-	statistics->blocks = __atomic_load_n(&large.blocks, __ATOMIC_RELAXED);
-	statistics->bytes = __atomic_load_n(&large.bytes, __ATOMIC_RELAXED);
+	statistics->blocks = load_relaxed(&large.blocks);
+	statistics->bytes = load_relaxed(&large.bytes);
 }
 
 static size_t descriptor_bytes(size_t objects)

@@ -33,7 +33,7 @@ static size_t take_cached(struct transfer_cache *cache, void **end, size_t count
 
 	lock_acquire(&cache->lock);
 	taken = minimum(count, cache->count);
-	cache->count -= (uint32_t)taken;
+	store_relaxed(&cache->count, cache->count - (uint32_t)taken);
 	if (taken != 0)
 		memcpy(end - taken, cache->slots + cache->count, taken * sizeof(void *));
 	lock_release(&cache->lock);
@@ -46,7 +46,7 @@ size_t transfer_take(unsigned class, void **end, size_t count)
 	size_t taken = 0;
 
 	/* A look without the lock may be wrong about the moment, never about the objects. */
-	if (__atomic_load_n(&cache->count, __ATOMIC_RELAXED) != 0)
+	if (load_relaxed(&cache->count) != 0)
 		taken = take_cached(cache, end, count);
 	return taken == count ? count : taken + central_take(class, end - taken, count - taken);
 }
@@ -62,7 +62,7 @@ static bool provide_slots(struct transfer_cache *cache, size_t capacity)
 	lock_acquire(&cache->lock);
 	used = cache->slots == NULL;
 	if (used)
-		__atomic_store_n(&cache->slots, slots, __ATOMIC_RELAXED);
+		store_relaxed(&cache->slots, slots);
 	lock_release(&cache->lock);
 	if (!used)
 		arena_free(slots, capacity * sizeof(void *));
@@ -75,12 +75,12 @@ void transfer_return(unsigned class, void **objects, size_t count, const char *f
 	size_t capacity = capacity_of(class);
 	size_t kept = 0;
 
-	if (transfer_enabled && capacity != 0 &&
-	    (__atomic_load_n(&cache->slots, __ATOMIC_RELAXED) != NULL || provide_slots(cache, capacity))) {
+	if (load_relaxed(&transfer_enabled) && capacity != 0 &&
+	    (load_relaxed(&cache->slots) != NULL || provide_slots(cache, capacity))) {
 		lock_acquire(&cache->lock);
 		kept = minimum(count, capacity - cache->count);
 		memcpy(cache->slots + cache->count, objects, kept * sizeof(void *));
-		__atomic_store_n(&cache->count, cache->count + (uint32_t)kept, __ATOMIC_RELAXED);
+		store_relaxed(&cache->count, cache->count + (uint32_t)kept);
 		lock_release(&cache->lock);
 	}
 	central_return(class, objects + kept, count - kept, function);
@@ -106,7 +106,7 @@ size_t transfer_flush(void)
 	size_t total = 0;
 
 	for (unsigned class = 1; class < CLASS_COUNT; class++) {
-		if (__atomic_load_n(&transfer_caches[class].count, __ATOMIC_RELAXED) != 0)
+		if (load_relaxed(&transfer_caches[class].count) != 0)
 			total += flush_class(class);
 	}
 	return total;
@@ -114,7 +114,7 @@ size_t transfer_flush(void)
 
 size_t transfer_count(unsigned class)
 {
-	return __atomic_load_n(&transfer_caches[class].count, __ATOMIC_RELAXED);
+	return load_relaxed(&transfer_caches[class].count);
 }
 
 struct lock *transfer_lock(unsigned class)

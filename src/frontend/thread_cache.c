@@ -149,7 +149,7 @@ static void steal_grant(struct thread_cache *cache, size_t bytes)
 		struct thread_cache *victim = registry.victim != NULL ? registry.victim : registry.first;
 
 		registry.victim = victim->next;
-		if (victim == cache || __atomic_load_n(&victim->grant, __ATOMIC_RELAXED) < registry.limits.per_thread + bytes)
+		if (victim == cache || load_relaxed(&victim->grant) < registry.limits.per_thread + bytes)
 			continue;
 		__atomic_fetch_sub(&victim->grant, bytes, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&cache->grant, bytes, __ATOMIC_RELAXED);
@@ -161,7 +161,7 @@ static void steal_grant(struct thread_cache *cache, size_t bytes)
 /* Bytes of the grant that are not charged. */
 static size_t grant_left(const struct thread_cache *cache)
 {
-	size_t grant = __atomic_load_n(&cache->grant, __ATOMIC_RELAXED);
+	size_t grant = load_relaxed(&cache->grant);
 
 	return grant > cache->charged ? grant - cache->charged : 0;
 }
@@ -275,7 +275,7 @@ static void tick(struct thread_cache *cache)
 static void honour_grant(struct thread_cache *cache)
 {
 	for (unsigned class = CLASS_COUNT - 1;
-	     class > 0 && cache->charged > __atomic_load_n(&cache->grant, __ATOMIC_RELAXED); class--) {
+	     class > 0 && cache->charged > load_relaxed(&cache->grant); class--) {
 		if (cache->capacity[class] != 0)
 			halve(cache, class);
 	}
@@ -285,7 +285,7 @@ static inline void count_visit(struct thread_cache *cache)
 {
 	if (unlikely(++cache->visits % VISITS_PER_TICK == 0))
 		tick(cache);
-	if (unlikely(cache->charged > __atomic_load_n(&cache->grant, __ATOMIC_RELAXED)))
+	if (unlikely(cache->charged > load_relaxed(&cache->grant)))
 		honour_grant(cache);
 }
 
@@ -394,7 +394,7 @@ static void register_cache(struct thread_cache *cache)
 	registry.count++;
 	cache->grant = registry.limits.per_thread;
 	registry.pool -= (intptr_t)cache->grant;
-	__atomic_store_n(&transfer_enabled, registry.count > 1, __ATOMIC_RELAXED);
+	store_relaxed(&transfer_enabled, registry.count > 1);
 	lock_release(&registry.lock);
 }
 
@@ -413,9 +413,9 @@ static bool unregister_cache(struct thread_cache *cache)
 	if (registry.victim == cache)
 		registry.victim = cache->next;
 	registry.count--;
-	registry.pool += (intptr_t)__atomic_load_n(&cache->grant, __ATOMIC_RELAXED);
+	registry.pool += (intptr_t)load_relaxed(&cache->grant);
 	one_left = registry.count <= 1;
-	__atomic_store_n(&transfer_enabled, !one_left, __ATOMIC_RELAXED);
+	store_relaxed(&transfer_enabled, !one_left);
 	lock_release(&registry.lock);
 	return one_left;
 }

@@ -36,7 +36,7 @@ extern HIDDEN struct hugepage *hugepage_records;
 /* Whether the address lies in the heap's part of the window (which need not mean that it was allocated). */
 static inline bool in_window(uintptr_t address)
 {
-	return address - window.base < __atomic_load_n(&window.extent, __ATOMIC_RELAXED);
+	return address - window.base < load_relaxed(&window.extent);
 }
 
 static inline size_t page_of(uintptr_t address)

@@ -41,17 +41,17 @@ static void set_keep(size_t base, size_t regret)
 {
 	release.base_pages = base;
 	release.regret_pages = regret;
-	__atomic_store_n(&release.keep_pages, base + regret, __ATOMIC_RELAXED);
+	store_relaxed(&release.keep_pages, base + regret);
 }
 
 bool pageheap_spare_fits(void)
 {
-	return __atomic_load_n(&release.spare_pages, __ATOMIC_RELAXED) <= __atomic_load_n(&release.keep_pages, __ATOMIC_RELAXED);
+	return load_relaxed(&release.spare_pages) <= load_relaxed(&release.keep_pages);
 }
 
 bool pageheap_spare_add(size_t pages)
 {
-	if (__atomic_load_n(&release.spare_pages, __ATOMIC_RELAXED) + pages > __atomic_load_n(&release.keep_pages, __ATOMIC_RELAXED))
+	if (load_relaxed(&release.spare_pages) + pages > load_relaxed(&release.keep_pages))
 		return false;
 	__atomic_fetch_add(&release.spare_pages, pages, __ATOMIC_RELAXED);
 	return true;
@@ -65,7 +65,7 @@ void pageheap_spare_remove(size_t pages)
 /* What the page heap itself may keep. */
 static size_t keep_here(void)
 {
-	size_t spare = __atomic_load_n(&release.spare_pages, __ATOMIC_RELAXED);
+	size_t spare = load_relaxed(&release.spare_pages);
 
 	return release.keep_pages > spare ? release.keep_pages - spare : 0;
 }
