@@ -4,10 +4,7 @@
  * A stack starts with no slots: the first object of a class comes from the central tier directly. Then it has 7, 15, 31 ... slots (an array
  * whose first word is the NULL below the bottom), doubling as long as refills or flushes show that the present size is too
  * small, up to the class's capacity. Beyond that it grows only for a thread whose demand swings: that has emptied and filled the stack several
- * times in turn. What a cache may hold (its slots times the object size) is charged against its grant; grants are drawn from the
- * budget of all threads, or from another cache's grant, which then shrinks when its owner next passes here.
- *
- * Only the owner touches a cache, except its grant (atomic) and its links (the registry's lock).
+ * times in turn. What a cache may hold (its slots times the object size) is charged against its grant (registry.c).
  */
 #include <string.h>
 
@@ -17,6 +14,7 @@
 #include "base/message.h"
 #include "central/central.h"
 #include "frontend/frontend.h"
+#include "frontend/thread_cache.h"
 #include "pageheap/pageheap.h"
 
 /* Slots of a stack when it gets its first array: one cache line with the NULL. */
@@ -33,53 +31,9 @@
  */
 #define FLUSHES_PER_OVERAGE 16
 
-/* No stack grows beyond this: the array is 16 KiB then, and stays in the first-level cache with what it points to. */
-#define PEAK_CAPACITY ((size_t)2047 < (size_t)MAX_FREE_LIST_LENGTH ? (size_t)2047 : (size_t)MAX_FREE_LIST_LENGTH)
-
 /* Each so many visits, a few classes are looked at, and the page heap is told the time. */
 #define VISITS_PER_TICK 512
 #define CLASSES_PER_TICK 4
-
-struct thread_cache {
-	struct cache_stacks stacks; /* first: the fast paths take its address for the cache's */
-	struct thread_cache *next;
-	struct thread_cache *previous;
-	uint32_t owner;
-	uint32_t visits;
-	uint32_t next_class; /* to be looked at by the next tick */
-	size_t grant;	     /* bytes this cache may be charged; others may lower it */
-	size_t charged;
-	uint16_t capacity[CLASS_COUNT]; /* slots */
-	uint8_t swings[CLASS_COUNT];	/* turns since the stack last grew */
-	int8_t streak[CLASS_COUNT];	/* how often it was found empty in a row, or (negative) full */
-	uint8_t overages[CLASS_COUNT];	/* flushes since the last refill */
-	bool visited[CLASS_COUNT];	/* has come here since the last look at the class, or has missed once */
-	void **seen_top[CLASS_COUNT];	/* at the last look */
-};
-
-_Static_assert(offsetof(struct thread_cache, stacks) == 0, "the fast paths find the stacks at the cache's address");
-
-static struct {
-	struct lock lock;
-	struct thread_cache *first;
-	struct thread_cache *victim; /* where the next search for a grant to lower begins */
-	size_t count;
-	struct frontend_limits limits;
-	intptr_t pool; /* bytes of the budget that no cache has been granted; negative if the minimum per thread exceeds it */
-} registry = {
-	.limits = {THREAD_CACHE_SIZE, MIN_PER_THREAD_CACHE},
-	.pool = THREAD_CACHE_SIZE,
-};
-
-static inline void **bottom_of(const struct thread_cache *cache, unsigned class)
-{
-	return cache->stacks.limit[class] - cache->capacity[class];
-}
-
-static inline size_t held_by(const struct thread_cache *cache, unsigned class)
-{
-	return cache->capacity[class] == 0 ? 0 : (size_t)(cache->stacks.top[class] - bottom_of(cache, class));
-}
 
 static size_t array_bytes(size_t capacity)
 {
@@ -126,56 +80,6 @@ static bool resize(struct thread_cache *cache, unsigned class, size_t capacity)
 	return true;
 }
 
-/* Draws from what no cache has been granted, as much of `bytes` as there is. */
-static void draw_from_pool(struct thread_cache *cache, size_t bytes)
-{
-	lock_acquire(&registry.lock);
-	if (registry.pool > 0) {
-		size_t drawn = minimum((size_t)registry.pool, bytes);
-
-		registry.pool -= (intptr_t)drawn;
-		__atomic_fetch_add(&cache->grant, drawn, __ATOMIC_RELAXED);
-	}
-	lock_release(&registry.lock);
-}
-
-/* Lowers the grant of another cache that has more than the minimum. */
-static void steal_grant(struct thread_cache *cache, size_t bytes)
-{
-	bool stolen = false;
-
-	lock_acquire(&registry.lock);
-	for (size_t tries = registry.count; tries > 0 && !stolen; tries--) {
-		struct thread_cache *victim = registry.victim != NULL ? registry.victim : registry.first;
-
-		registry.victim = victim->next;
-		if (victim == cache || load_relaxed(&victim->grant) < registry.limits.per_thread + bytes)
-			continue;
-		__atomic_fetch_sub(&victim->grant, bytes, __ATOMIC_RELAXED);
-		__atomic_fetch_add(&cache->grant, bytes, __ATOMIC_RELAXED);
-		stolen = true;
-	}
-	lock_release(&registry.lock);
-}
-
-/* Bytes of the grant that are not charged. */
-static size_t grant_left(const struct thread_cache *cache)
-{
-	size_t grant = load_relaxed(&cache->grant);
-
-	return grant > cache->charged ? grant - cache->charged : 0;
-}
-
-/* Tries to have `more` bytes of the grant left. Returns how many there are, up to that. */
-static size_t obtain_grant(struct thread_cache *cache, size_t more)
-{
-	if (grant_left(cache) < more)
-		draw_from_pool(cache, round_up(more - grant_left(cache), STEAL_AMOUNT));
-	if (grant_left(cache) < more)
-		steal_grant(cache, STEAL_AMOUNT);
-	return minimum(grant_left(cache), more);
-}
-
 static size_t next_capacity(const struct thread_cache *cache, unsigned class)
 {
 	const struct size_class *info = &size_classes[class];
@@ -196,7 +100,7 @@ static bool grow(struct thread_cache *cache, unsigned class)
 
 	if (wanted <= old)
 		return false;
-	more = obtain_grant(cache, (wanted - old) * size) / size;
+	more = registry_obtain_grant(cache, (wanted - old) * size) / size;
 	cache->swings[class] = 0;
 	return more != 0 && resize(cache, class, old + more);
 }
@@ -384,64 +288,17 @@ void frontend_free(unsigned class, void *object, const char *function)
 	*cache->stacks.top[class]++ = object;
 }
 
-static void register_cache(struct thread_cache *cache)
-{
-	lock_acquire(&registry.lock);
-	cache->next = registry.first;
-	if (cache->next != NULL)
-		cache->next->previous = cache;
-	registry.first = cache;
-	registry.count++;
-	cache->grant = registry.limits.per_thread;
-	registry.pool -= (intptr_t)cache->grant;
-	store_relaxed(&transfer_enabled, registry.count > 1);
-	lock_release(&registry.lock);
-}
-
-/* Returns whether only one cache is left. */
-static bool unregister_cache(struct thread_cache *cache)
-{
-	bool one_left;
-
-	lock_acquire(&registry.lock);
-	if (cache->next != NULL)
-		cache->next->previous = cache->previous;
-	if (cache->previous != NULL)
-		cache->previous->next = cache->next;
-	else
-		registry.first = cache->next;
-	if (registry.victim == cache)
-		registry.victim = cache->next;
-	registry.count--;
-	registry.pool += (intptr_t)load_relaxed(&cache->grant);
-	one_left = registry.count <= 1;
-	store_relaxed(&transfer_enabled, !one_left);
-	lock_release(&registry.lock);
-	return one_left;
-}
-
-/*
- * The main thread's TLS block is wiped once if malloc ran before the TLS image was copied (IRELATIVE resolvers): its cache is still in
- * the registry then.
- */
-static struct thread_cache *find_own(uint32_t owner)
-{
-	struct thread_cache *cache;
-
-	lock_acquire(&registry.lock);
-	for (cache = registry.first; cache != NULL && cache->owner != owner; cache = cache->next)
-		;
-	lock_release(&registry.lock);
-	return cache;
-}
-
 void frontend_open_thread(void)
 {
 	struct thread_cache *cache;
 
 	if (thread_state.phase != THREAD_NEW)
 		return;
-	cache = find_own(thread_id());
+	/*
+	 * The main thread's TLS block is wiped once if malloc ran before the TLS image was copied (IRELATIVE resolvers): its cache is
+	 * still in the registry then.
+	 */
+	cache = registry_find(thread_id());
 	if (cache == NULL) {
 		cache = arena_allocate(sizeof(*cache));
 		if (cache == NULL)
@@ -449,7 +306,7 @@ void frontend_open_thread(void)
 		cache->owner = thread_id();
 		for (unsigned class = 0; class < CLASS_COUNT; class++)
 			set_no_array(cache, class);
-		register_cache(cache);
+		registry_add(cache);
 	}
 	thread_state.phase = THREAD_OPEN;
 	thread_state.cache = cache;
@@ -482,7 +339,7 @@ void frontend_close_thread(void)
 		return;
 	thread_state.cache = NULL;
 	flush_all(cache);
-	one_left = unregister_cache(cache);
+	one_left = registry_remove(cache);
 	arena_free(cache, sizeof(*cache));
 	if (one_left)
 		transfer_flush();
@@ -491,83 +348,4 @@ void frontend_close_thread(void)
 size_t frontend_flush_thread(void)
 {
 	return thread_state.cache != NULL ? flush_all(thread_state.cache) : 0;
-}
-
-void frontend_forget_other_threads(void)
-{
-	struct thread_cache *own = thread_state.cache;
-
-	lock_acquire(&registry.lock);
-	registry.first = own;
-	registry.victim = NULL;
-	registry.count = own != NULL ? 1 : 0;
-	registry.pool = (intptr_t)registry.limits.total;
-	if (own != NULL) {
-		own->next = own->previous = NULL;
-		own->owner = thread_id();
-		registry.pool -= (intptr_t)own->grant;
-	}
-	transfer_enabled = false;
-	lock_release(&registry.lock);
-}
-
-void frontend_set_limits(const struct frontend_limits *limits)
-{
-	lock_acquire(&registry.lock);
-	registry.pool += (intptr_t)limits->total - (intptr_t)registry.limits.total;
-	registry.limits = *limits;
-	lock_release(&registry.lock);
-}
-
-void frontend_read_statistics(struct frontend_statistics *statistics)
-{
-	lock_acquire(&registry.lock);
-	statistics->caches = registry.count;
-	statistics->capacity = 0;
-	for (const struct thread_cache *cache = registry.first; cache != NULL; cache = cache->next)
-		statistics->capacity += cache->charged;
-	lock_release(&registry.lock);
-}
-
-size_t frontend_cached(unsigned class)
-{
-	size_t total = 0;
-
-	lock_acquire(&registry.lock);
-	for (const struct thread_cache *cache = registry.first; cache != NULL; cache = cache->next)
-		total += held_by(cache, class);
-	lock_release(&registry.lock);
-	return total;
-}
-
-static const char *check_cache(const struct thread_cache *cache)
-{
-	size_t charged = 0;
-
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
-		size_t capacity = cache->capacity[class];
-
-		if (held_by(cache, class) > capacity || capacity > PEAK_CAPACITY)
-			return "a thread's stack holds more than it may";
-		if (capacity != 0 && bottom_of(cache, class)[-1] != NULL)
-			return "the slot below a thread's stack is not empty";
-		charged += capacity * size_classes[class].size;
-	}
-	return charged == cache->charged ? NULL : "a thread cache's charge is wrong";
-}
-
-const char *frontend_validate(void)
-{
-	const char *wrong = NULL;
-
-	lock_acquire(&registry.lock);
-	for (const struct thread_cache *cache = registry.first; cache != NULL && wrong == NULL; cache = cache->next)
-		wrong = check_cache(cache);
-	lock_release(&registry.lock);
-	return wrong;
-}
-
-struct lock *frontend_lock(void)
-{
-	return &registry.lock;
 }
