@@ -24,6 +24,9 @@ enum os_result {
 /* Set by tests only: a call for which it returns true fails as if out of memory. NULL: never. */
 extern HIDDEN bool (*os_fault)(enum os_call call);
 
+/* Set by tests only: takes the place of the clock. NULL: the kernel's. */
+extern HIDDEN uint64_t (*os_clock)(void);
+
 /* Maps zeroed, writable private memory at exactly this address, without replacing anything. */
 enum os_result os_map(uintptr_t address, size_t bytes);
 

@@ -18,7 +18,7 @@ struct span {
 	struct span *next; /* in a list of its class by occupancy, a ring */
 	struct span *previous;
 	uintptr_t start;
-	size_t pages;
+	uint32_t pages;
 	uint32_t bucket_factor; /* free * bucket_factor >> 16 is the occupancy bucket */
 	uint16_t objects;	/* 0: a large block */
 	uint16_t free;		/* objects free in here */
@@ -32,6 +32,9 @@ struct span {
 	uint64_t free_objects[];
 };
 
+/* With two words of bitmap, that is for spans of up to 128 objects, it is one cache line. */
+_Static_assert(sizeof(struct span) <= 48, "most spans' descriptors have to fit into a cache line");
+
 /* The span whose first page holds this address and that is a large block; NULL otherwise. */
 static inline struct span *large_span_of(uintptr_t address)
 {
@@ -42,7 +45,7 @@ static inline struct span *large_span_of(uintptr_t address)
 
 static inline size_t span_bytes(const struct span *span)
 {
-	return span->pages << PAGE_SHIFT;
+	return (size_t)span->pages << PAGE_SHIFT;
 }
 
 /* Makes a span of `class`, all objects free, and enters it into the page map. NULL: out of memory. */

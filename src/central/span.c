@@ -40,7 +40,7 @@ static struct span *create(const struct page_request *request, size_t objects)
 	}
 	span->start = run.address;
 	span->zeroed = run.zeroed;
-	span->pages = request->pages;
+	span->pages = (uint32_t)request->pages;
 	span->objects = (uint16_t)objects;
 	return span;
 }
@@ -94,7 +94,7 @@ void span_shrink(struct span *span, size_t pages)
 {
 	size_t less = span->pages - pages;
 
-	span->pages = pages;
+	span->pages = (uint32_t)pages;
 	count_large(0, -(ptrdiff_t)less);
 	pageheap_free(span->start + (pages << PAGE_SHIFT), less, span->moved);
 }
@@ -106,7 +106,7 @@ bool span_grow(struct span *span, size_t pages)
 	if (!pageheap_grow(span->start, span->pages, pages, &zeroed))
 		return false;
 	count_large(0, (ptrdiff_t)(pages - span->pages));
-	span->pages = pages;
+	span->pages = (uint32_t)pages;
 	return true;
 }
 

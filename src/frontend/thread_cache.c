@@ -158,10 +158,10 @@ static void halve(struct thread_cache *cache, unsigned class)
 /* A class that has neither come here nor changed since the last look has more than it needs. */
 static void look_at(struct thread_cache *cache, unsigned class)
 {
-	if (cache->capacity[class] != 0 && !cache->visited[class] && cache->stacks.top[class] == cache->seen_top[class])
+	if (cache->capacity[class] != 0 && !cache->visited[class] && held_by(cache, class) == cache->seen[class])
 		halve(cache, class);
 	cache->visited[class] = false;
-	cache->seen_top[class] = cache->stacks.top[class];
+	cache->seen[class] = (uint16_t)held_by(cache, class);
 }
 
 static void tick(struct thread_cache *cache)

@@ -26,7 +26,7 @@ struct thread_cache {
 	int8_t streak[CLASS_COUNT];	/* how often it was found empty in a row, or (negative) full */
 	uint8_t overages[CLASS_COUNT];	/* flushes since the last refill */
 	bool visited[CLASS_COUNT];	/* has come here since the last look at the class, or has missed once */
-	void **seen_top[CLASS_COUNT];	/* at the last look */
+	uint16_t seen[CLASS_COUNT];	/* objects held at the last look */
 };
 
 _Static_assert(offsetof(struct thread_cache, stacks) == 0, "the fast paths find the stacks at the cache's address");
