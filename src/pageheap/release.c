@@ -1,11 +1,11 @@
 /*
  * Giving memory back: how much free memory the heap keeps, and what it gives back first.
  *
- * The rule: whole free hugepages may keep `base` bytes, and free pages in partly used ones as much and an eighth of what is in use, each plus
- * the *regret*: the bytes that were taken into use again within a second of being given back, as far as that is a
- * noticeable part of the second's work. A program whose demand swings so fast pays for the first swings and is then left alone; the
- * regret halves every second. What exceeds the rule goes back at once, from the free
- * that caused it or from the next tick of a slow path: no thread is needed.
+ * The rule: free memory may be kept up to `base` bytes and an eighth of what is in use, plus the *regret*: the bytes that were taken into
+ * use again within a second of being given back, as far as that is a noticeable part of the second's work. A program whose demand
+ * swings so fast pays for the first swings and is then left alone; the regret halves every second. What exceeds the rule goes
+ * back at once, from the free that caused it or from the next tick of a slow path: no thread is needed. Whole free hugepages go
+ * first, the highest before the others, then free pages of partly used ones.
  *
  * Empty spans that the central tier keeps count as well (pageheap_spare_add).
  *
@@ -231,27 +231,28 @@ static size_t release_partial_down_to(size_t keep)
 
 size_t release_down_to(size_t pages)
 {
+	size_t partial = partial_backed();
 	size_t total;
 
 	release.useless = false;
-	total = release_whole_down_to(pages);
+	total = release_whole_down_to(pages > partial ? pages - partial : 0);
 	return total + release_partial_down_to(pages > heap.whole_backed ? pages - heap.whole_backed : 0);
 }
 
 void release_after_free(void)
 {
-	size_t keep = keep_here();
-	size_t keep_partial = keep + heap.used / USED_SHARE;
+	size_t keep = keep_here() + heap.used / USED_SHARE;
 
-	if (likely(heap.whole_backed <= keep && partial_backed() <= keep_partial))
+	if (likely(heap_backed_free() <= keep))
 		return;
 	age_regret(now());
-	keep = keep_here();
-	release_whole_down_to(keep);
-	/* A quarter further, so that the next free does not look for one page again. */
-	keep_partial = keep + heap.used / USED_SHARE;
-	if (partial_backed() > keep_partial)
-		release_partial_down_to(keep_partial - keep_partial / 4);
+	keep = keep_here() + heap.used / USED_SHARE;
+	if (heap_backed_free() <= keep || release.useless)
+		return;
+	release_whole_down_to(keep > partial_backed() ? keep - partial_backed() : 0);
+	/* Of partly used hugepages a quarter more, so that the next free does not look for one page again. */
+	if (heap_backed_free() > keep)
+		release_partial_down_to(keep - keep / 4);
 }
 
 void pageheap_tick(void)
