@@ -14,14 +14,21 @@
 #include "pageheap/page_map.h"
 #include "size_classes.h"
 
+/* Keeps the compiler from folding the computation of a value into its uses, or joining it with another. */
+#define SETTLE(value) __asm__("" : "+r"(value))
+
 /* `size` is at most SMALL_SIZE. */
-ALWAYS_INLINE unsigned small_class_of(size_t size)
+ALWAYS_INLINE size_t small_class_of(size_t size)
 {
-	return small_class[(size + 7) >> 3];
+	size_t class = small_class[(size + 7) >> 3];
+
+	/* clang shares the last part of this and of medium_class_of, and jumps there. */
+	SETTLE(class);
+	return class;
 }
 
 /* `size` is at most LARGEST_CLASS_SIZE. */
-ALWAYS_INLINE unsigned medium_class_of(size_t size)
+ALWAYS_INLINE size_t medium_class_of(size_t size)
 {
 	return medium_class[(size + ((size_t)1 << MEDIUM_SHIFT) - 1) >> MEDIUM_SHIFT];
 }
@@ -29,7 +36,7 @@ ALWAYS_INLINE unsigned medium_class_of(size_t size)
 /* `size` is at most LARGEST_CLASS_SIZE. */
 static inline unsigned class_of_size(size_t size)
 {
-	return size <= SMALL_SIZE ? small_class_of(size) : medium_class_of(size);
+	return (unsigned)(size <= SMALL_SIZE ? small_class_of(size) : medium_class_of(size));
 }
 
 /*
@@ -41,9 +48,6 @@ static inline unsigned class_of_size(size_t size)
  */
 typedef void **stack_word;
 #define LIMIT_DISTANCE (offsetof(struct cache_stacks, limit) - offsetof(struct cache_stacks, top))
-
-/* Keeps the compiler from folding the computation of an address into the accesses to it. */
-#define SETTLE(address) __asm__("" : "+r"(address))
 
 /* Loads a value into the register that the function returns it in: gcc takes another one, and moves it. */
 #ifdef __x86_64__

@@ -12,7 +12,7 @@ size_t sized_free_limit;
 
 EXPORT void *PUBLIC(malloc)(size_t size)
 {
-	unsigned class;
+	size_t class;
 	void *object;
 
 	if (likely(size <= SMALL_SIZE))
