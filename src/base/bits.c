@@ -76,6 +76,25 @@ size_t bits_longest_clear(const uint64_t *words, size_t end)
 	return longest;
 }
 
+/* One past the last set position below `at`, or 0. */
+static size_t after_previous_set(const uint64_t *words, size_t at)
+{
+	while (at > 0) {
+		size_t word = (at - 1) / 64;
+		uint64_t below = words[word] << (63 - (at - 1) % 64);
+
+		if (below != 0)
+			return at - (size_t)__builtin_clzl(below);
+		at = word * 64;
+	}
+	return 0;
+}
+
+size_t bits_clear_run_around(const uint64_t *words, size_t end, size_t at)
+{
+	return bits_next_set(words, at, end) - after_previous_set(words, at);
+}
+
 size_t bits_tightest_clear(const uint64_t *words, size_t end, size_t count, size_t alignment)
 {
 	size_t best = end;

@@ -35,6 +35,9 @@ size_t bits_next_clear(const uint64_t *words, size_t from, size_t end);
 /* Length of the longest run of clear bits in [0, end). */
 size_t bits_longest_clear(const uint64_t *words, size_t end);
 
+/* Length of the run of clear bits in [0, end) that `at`, which is clear, belongs to. */
+size_t bits_clear_run_around(const uint64_t *words, size_t end, size_t at);
+
 /*
  * Start of the shortest run of clear bits in [0, end) that holds `count` bits from a multiple of `alignment` on; the lowest of
  * several. `end` if there is none.

@@ -21,10 +21,9 @@ static struct filler fillers[PAGE_KINDS];
 
 static size_t list_of(const struct hugepage *hugepage)
 {
-	size_t longest = bits_longest_clear(hugepage->used, HUGEPAGE_PAGES);
 	size_t fullness = (size_t)hugepage->used_count * FULLNESS_STEPS / (HUGEPAGE_PAGES + 1);
 
-	return longest * FULLNESS_STEPS + (FULLNESS_STEPS - 1 - fullness);
+	return hugepage->longest * FULLNESS_STEPS + (FULLNESS_STEPS - 1 - fullness);
 }
 
 void filler_remove(size_t number)

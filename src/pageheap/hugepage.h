@@ -29,6 +29,7 @@ struct hugepage {
 	uint32_t released_at; /* tick (see release.c) of the last release of pages in here; 0: never */
 	uint16_t used_count;
 	uint16_t released_count;
+	uint16_t longest; /* pages in the longest free range */
 	uint16_t list; /* the filler's list it is in, plus 1; 0: none */
 	uint8_t state; /* enum hugepage_state */
 	uint8_t kind;  /* enum page_kind, while partly used */

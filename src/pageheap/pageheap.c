@@ -50,6 +50,7 @@ static size_t take_pages(size_t number, size_t first, size_t count, enum page_ki
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 	size_t released = bits_count_range(hugepage->released, first, count);
+	size_t range;
 
 	if (hugepage->used_count == 0) {
 		heap_leave_free(number);
@@ -59,7 +60,10 @@ static size_t take_pages(size_t number, size_t first, size_t count, enum page_ki
 	}
 	if (released != 0)
 		release_note_taken(hugepage, released);
+	range = bits_clear_run_around(hugepage->used, HUGEPAGE_PAGES, first);
 	bits_set_range(hugepage->used, first, count);
+	if (range == hugepage->longest)
+		hugepage->longest = (uint16_t)bits_longest_clear(hugepage->used, HUGEPAGE_PAGES);
 	bits_clear_range(hugepage->released, first, count);
 	hugepage->used_count = (uint16_t)(hugepage->used_count + count);
 	hugepage->released_count = (uint16_t)(hugepage->released_count - released);
@@ -73,9 +77,12 @@ static size_t take_pages(size_t number, size_t first, size_t count, enum page_ki
 static void return_pages(size_t number, size_t first, size_t count, bool released)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
+	size_t range;
 
 	filler_remove(number);
 	bits_clear_range(hugepage->used, first, count);
+	range = bits_clear_run_around(hugepage->used, HUGEPAGE_PAGES, first);
+	hugepage->longest = (uint16_t)maximum(hugepage->longest, range);
 	hugepage->used_count = (uint16_t)(hugepage->used_count - count);
 	heap.used -= count;
 	if (released) {
@@ -155,6 +162,7 @@ static void note_mapped(size_t number)
 	bits_set_range(hugepage->released, 0, HUGEPAGE_PAGES);
 	hugepage->released_count = HUGEPAGE_PAGES;
 	hugepage->used_count = 0;
+	hugepage->longest = HUGEPAGE_PAGES;
 	heap.mapped++;
 	heap.released += HUGEPAGE_PAGES;
 	heap_enter_free(number);

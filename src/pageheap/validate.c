@@ -19,6 +19,8 @@ static const char *check_counts(const struct hugepage *hugepage)
 		return "a hugepage's count of used pages is wrong";
 	if (bits_count_range(hugepage->released, 0, HUGEPAGE_PAGES) != hugepage->released_count)
 		return "a hugepage's count of released pages is wrong";
+	if (bits_longest_clear(hugepage->used, HUGEPAGE_PAGES) != hugepage->longest)
+		return "a hugepage's longest free range is wrong";
 	return NULL;
 }
 
