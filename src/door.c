@@ -41,7 +41,7 @@ static inline bool enter(void)
 /* What the caller of a function here gets after enter() has refused. */
 static COLD void *refused(size_t alignment, size_t size)
 {
-	void *object = thread_state.in_door ? reentrant_allocate(alignment, size) : NULL;
+	void *object = door_is_closed() ? reentrant_allocate(alignment, size) : NULL;
 
 	return object != NULL ? object : out_of_memory();
 }

@@ -7,6 +7,7 @@
 
 #include "base/common.h"
 
+/* For callers that have found the class's stack empty: it is refilled as if it were. */
 NOINLINE void *door_malloc(size_t size);
 NOINLINE void *door_calloc(size_t count, size_t size);
 NOINLINE void door_free(void *pointer);

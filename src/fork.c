@@ -3,9 +3,12 @@
  *
  * - libc's stdio list lock is taken first, because libc's fork takes it after these handlers: a thread that holds it may be waiting
  *   for memory.
- * - All locks are taken, without waiting for any of them while holding others: whoever does not get one soon gives all back and starts
- *   again. So two threads that fork at once, or one whose signal handler forks while it has a lock, do not block each other.
- * - A lock that this thread has already (its signal handler interrupted the allocator) stays taken, for both processes.
+ * - All locks are taken, in the same order by everybody, and without waiting long for any of them while holding others: whoever does
+ *   not get one soon gives all back and starts again.
+ * - A lock that this thread has already (its signal handler interrupted the allocator) stays taken, for both processes. Such a lock
+ *   can't be given back to another thread that forks as well: that one goes on without it. Its child then never touches what the lock
+ *   guards, nor anything else of the heap (door_close_for_good): what is allocated there is mapped. That takes two threads at a
+ *   time whose handlers fork in the middle of the allocator.
  * - Until fork is over, this thread may allocate: other libraries' handlers do.
  */
 #include "fork.h"
@@ -18,6 +21,7 @@
 #include "central/central.h"
 #include "frontend/frontend.h"
 #include "pageheap/pageheap.h"
+#include "reentrant.h"
 
 /* libc's; missing in others. */
 extern void _IO_list_lock(void) __attribute__((weak));
@@ -27,10 +31,15 @@ extern void _IO_list_resetlock(void) __attribute__((weak));
 #define FRONTEND_LOCK 0
 #define LOCKS (2 * CLASS_COUNT + 3)
 
+/* How each lock was had, by number. */
+struct holdings {
+	enum lock_for_fork lock[LOCKS];
+};
+
 /* Written by the thread that holds all locks. */
 static struct {
 	unsigned depth; /* forks of this thread that are under way: a signal handler may fork during fork */
-	bool was_ours[LOCKS];
+	struct holdings holdings;
 } forking;
 
 /* All locks of the library in order of the tiers. NULL after the last. */
@@ -48,34 +57,28 @@ static struct lock *lock_number(size_t number)
 	}
 }
 
-static void release_below(size_t end, const bool *was_ours)
+static void release_below(size_t end, const struct holdings *holdings)
 {
 	while (end-- > 0) {
-		if (!was_ours[end])
+		if (holdings->lock[end] == LOCK_TAKEN)
 			lock_release(lock_number(end));
 	}
 }
 
-static bool try_all(bool *was_ours)
+static bool try_all(struct holdings *holdings)
 {
 	struct lock *lock;
 
 	for (size_t number = 0; (lock = lock_number(number)) != NULL; number++) {
-		if (!lock_try_for_fork(lock, &was_ours[number])) {
-			release_below(number, was_ours);
+		holdings->lock[number] = lock_try_for_fork(lock);
+		if (holdings->lock[number] == LOCK_OURS)
+			lock_freeze(lock);
+		if (holdings->lock[number] == LOCK_NOT_TAKEN) {
+			release_below(number, holdings);
 			return false;
 		}
 	}
 	return true;
-}
-
-static size_t lock_count(void)
-{
-	size_t count = 0;
-
-	while (lock_number(count) != NULL)
-		count++;
-	return count;
 }
 
 static void stdio(void (*call)(void))
@@ -86,29 +89,33 @@ static void stdio(void (*call)(void))
 
 static void prepare(void)
 {
-	bool was_ours[LOCKS];
+	struct holdings holdings;
 
+	lock_allow_nesting(true);
 	stdio(_IO_list_lock);
-	while (!try_all(was_ours)) {
+	while (!try_all(&holdings)) {
 		stdio(_IO_list_unlock);
 		sched_yield();
 		stdio(_IO_list_lock);
 	}
 	if (forking.depth++ == 0)
-		__builtin_memcpy(forking.was_ours, was_ours, sizeof(was_ours));
-	lock_allow_nesting(true);
+		forking.holdings = holdings;
 }
 
 /* The innermost fork of this thread is over; the outermost one gives the locks back. */
 static void finish(void)
 {
-	bool was_ours[LOCKS];
+	struct holdings holdings = forking.holdings;
+	size_t count = 0;
 
+	lock_allow_nesting(false);
 	if (--forking.depth != 0)
 		return;
-	lock_allow_nesting(false);
-	__builtin_memcpy(was_ours, forking.was_ours, sizeof(was_ours));
-	release_below(lock_count(), was_ours);
+	for (struct lock *lock; (lock = lock_number(count)) != NULL; count++) {
+		if (holdings.lock[count] == LOCK_OURS)
+			lock_thaw(lock);
+	}
+	release_below(count, &holdings);
 }
 
 static void after_in_parent(void)
@@ -122,11 +129,14 @@ static void after_in_child(void)
 	struct lock *lock;
 
 	thread_state.id = 0;
-	for (size_t number = 0; (lock = lock_number(number)) != NULL; number++)
-		lock_adopt_in_child(lock);
-	lock_allow_nesting(true);
-	/* Not if a signal handler has forked in the middle of a change of the registry. */
-	if (!forking.was_ours[FRONTEND_LOCK])
+	for (size_t number = 0; (lock = lock_number(number)) != NULL; number++) {
+		if (forking.holdings.lock[number] == LOCK_OF_FORKER)
+			door_close_for_good();
+		else
+			lock_adopt_in_child(lock);
+	}
+	/* Not in the middle of a change of the registry. */
+	if (forking.holdings.lock[FRONTEND_LOCK] == LOCK_TAKEN)
 		frontend_forget_other_threads();
 	stdio(_IO_list_resetlock);
 	finish();

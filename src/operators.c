@@ -65,7 +65,8 @@ static NOINLINE void *door_new(size_t size)
 {
 	void *object;
 
-	while ((object = door_malloc(size)) == NULL)
+	/* Not door_malloc: larger sizes come here without a look at the stack, and a handler may have freed something. */
+	while ((object = own_malloc(size)) == NULL)
 		call_new_handler();
 	return object;
 }

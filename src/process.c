@@ -11,6 +11,7 @@
 
 #include "base/lock.h"
 #include "base/options.h"
+#include "base/os.h"
 #include "fast_path.h"
 #include "fork.h"
 #include "frontend/frontend.h"
@@ -97,6 +98,8 @@ __attribute__((constructor(101))) static void start_up(void)
 	if (thread_state.phase == THREAD_OPEN)
 		watch_thread_exit();
 	fork_watch();
+	/* Asked for once, and now: later the program may have given up its right to open files. */
+	os_addresses_are_scarce();
 	if (operators_are_ours())
 		sized_free_limit = SMALL_SIZE;
 }

@@ -7,7 +7,7 @@
 #include "base/thread_state.h"
 
 /* Handlers that allocate are rare, and keep little. */
-#define BLOCKS 256
+#define BLOCKS 1024
 
 struct block {
 	uintptr_t mapping; /* 0: free; CLAIMED: being filled in */
@@ -18,10 +18,21 @@ struct block {
 #define CLAIMED ((uintptr_t)1)
 
 static struct block blocks[BLOCKS];
+static bool closed_for_good;
+
+void door_close_for_good(void)
+{
+	closed_for_good = true;
+}
+
+bool door_is_closed(void)
+{
+	return thread_state.in_door || closed_for_good;
+}
 
 bool door_enter(void)
 {
-	if (thread_state.in_door)
+	if (unlikely(door_is_closed()))
 		return false;
 	thread_state.in_door = true;
 	thread_state.malloc_offset = 0;

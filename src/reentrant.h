@@ -6,13 +6,15 @@
  * corrupted heap. (A handler that interrupts the fast path itself is fine as long as it frees what it allocates.)
  *
  * Memory of the heap that is freed there can't be taken back, and is lost.
+ *
+ * The same serves a forked child whose heap is not in order, see fork.c.
  */
 #ifndef TIERMALLOC_REENTRANT_H
 #define TIERMALLOC_REENTRANT_H
 
 #include "base/common.h"
 
-/* Zeroed memory, or NULL. `alignment` is a power of two. */
+/* Zeroed memory, or NULL (there can be 1024 blocks at a time). `alignment` is a power of two. */
 void *reentrant_allocate(size_t alignment, size_t size);
 
 /* Bytes of a block that was allocated here; 0 for any other pointer. */
@@ -27,5 +29,11 @@ bool reentrant_free(void *pointer);
  */
 bool door_enter(void);
 void door_leave(void);
+
+/* From now on door_enter refuses everybody in this process. */
+void door_close_for_good(void);
+
+/* Whether it refuses this thread now. */
+bool door_is_closed(void);
 
 #endif

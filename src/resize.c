@@ -67,7 +67,7 @@ void *door_realloc(void *pointer, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (unlikely(thread_state.in_door))
+	if (unlikely(door_is_closed()))
 		return copy(pointer, door_usable_size(pointer, "realloc"), size);
 	if (unlikely(!in_window(address))) {
 		size_t reentrant = reentrant_size(pointer);

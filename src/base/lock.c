@@ -17,9 +17,6 @@
 
 __thread struct thread_state thread_state __attribute__((tls_model("initial-exec"))) = {.free_cache = (uintptr_t)&closed_cache};
 
-/* The thread that is inside fork and may nest, or 0. */
-static uint32_t nesting_thread;
-
 uint32_t thread_id(void)
 {
 	if (thread_state.id == 0)
@@ -84,7 +81,7 @@ static void sleep_once(struct lock *lock, const struct timespec *limit)
 
 static bool owned_by(const struct lock *lock, uint32_t self)
 {
-	return (load_relaxed(&lock->word) & ~LOCK_WAITERS) == self;
+	return (load_relaxed(&lock->word) & LOCK_OWNER) == self;
 }
 
 COLD void lock_acquire_slow(struct lock *lock)
@@ -94,7 +91,7 @@ COLD void lock_acquire_slow(struct lock *lock)
 	if (take_if_free(lock, self))
 		return;
 	if (owned_by(lock, self)) {
-		if (load_relaxed(&nesting_thread) != self)
+		if (!thread_state.forking)
 			message_abort("allocation in a signal handler that interrupted the allocator");
 		lock->nested++;
 		return;
@@ -107,24 +104,32 @@ COLD void lock_acquire_slow(struct lock *lock)
 	} while (!take_if_free(lock, self | LOCK_WAITERS));
 }
 
-bool lock_try_for_fork(struct lock *lock, bool *was_ours)
+enum lock_for_fork lock_try_for_fork(struct lock *lock)
 {
 	const struct timespec limit = {.tv_nsec = FORK_WAIT_NS};
 	uint32_t self = thread_id();
 
-	*was_ours = owned_by(lock, self);
-	if (*was_ours || take_if_free(lock, self) || spin_for(lock, self))
-		return true;
+	if (owned_by(lock, self))
+		return LOCK_OURS;
+	if (take_if_free(lock, self) || spin_for(lock, self))
+		return LOCK_TAKEN;
 	sleep_once(lock, &limit);
-	return take_if_free(lock, self | LOCK_WAITERS);
+	if (take_if_free(lock, self | LOCK_WAITERS))
+		return LOCK_TAKEN;
+	return load_relaxed(&lock->word) & LOCK_FROZEN ? LOCK_OF_FORKER : LOCK_NOT_TAKEN;
+}
+
+void lock_freeze(struct lock *lock)
+{
+	__atomic_fetch_or(&lock->word, LOCK_FROZEN, __ATOMIC_RELAXED);
+}
+
+void lock_thaw(struct lock *lock)
+{
+	__atomic_fetch_and(&lock->word, ~LOCK_FROZEN, __ATOMIC_RELAXED);
 }
 
 void lock_adopt_in_child(struct lock *lock)
 {
 	store_relaxed(&lock->word, thread_id());
-}
-
-void lock_allow_nesting(bool allowed)
-{
-	store_relaxed(&nesting_thread, allowed ? thread_id() : 0);
 }

@@ -15,9 +15,14 @@
 
 #define LOCK_WAITERS UINT32_C(0x80000000)
 
+/* The owner forks in a signal handler that interrupted it while it had this lock, and can't give it back. */
+#define LOCK_FROZEN UINT32_C(0x40000000)
+
+#define LOCK_OWNER (~(LOCK_WAITERS | LOCK_FROZEN))
+
 struct lock {
 	uint32_t word;	 /* owner's thread id, with LOCK_WAITERS if somebody sleeps on it; 0 when free */
-	uint32_t nested; /* further acquisitions by the owner, possible during fork only */
+	uint32_t nested; /* further acquisitions by the owner, possible during fork only (thread_state.forking) */
 };
 
 void lock_acquire_slow(struct lock *lock);
@@ -44,13 +49,27 @@ static inline void lock_release(struct lock *lock)
 		lock_wake(lock);
 }
 
-/* Takes the lock if it is free at once or within about a millisecond. Returns whether this thread has it now. */
-bool lock_try_for_fork(struct lock *lock, bool *was_ours);
+enum lock_for_fork {
+	LOCK_TAKEN,	 /* now ours */
+	LOCK_OURS,	 /* has been ours before */
+	LOCK_OF_FORKER,	 /* of another thread that forks and can't give it back */
+	LOCK_NOT_TAKEN,	 /* not within about a millisecond */
+};
 
-/* In a forked child: the lock, taken by this thread before the fork, goes on under the thread's new id. */
+/* Takes the lock for fork, if that is possible soon. */
+enum lock_for_fork lock_try_for_fork(struct lock *lock);
+
+/* Marks a lock that has been ours before as frozen; ends that. */
+void lock_freeze(struct lock *lock);
+void lock_thaw(struct lock *lock);
+
+/* From fork's beginning to its end this thread may take locks that it already has: its handlers may allocate. Calls may nest. */
+static inline void lock_allow_nesting(bool allowed)
+{
+	thread_state.forking = (uint8_t)(thread_state.forking + (allowed ? 1 : -1));
+}
+
+/* In a forked child: a lock that this thread had before the fork goes on under its new id. */
 void lock_adopt_in_child(struct lock *lock);
-
-/* While set, this thread may take a lock that it already has. Set by fork only. */
-void lock_allow_nesting(bool allowed);
 
 #endif

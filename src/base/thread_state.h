@@ -27,6 +27,7 @@ struct thread_state {
 	struct thread_cache *cache;
 	uint32_t id; /* the kernel's thread id, 0 until asked for */
 	enum thread_phase phase;
+	uint8_t forking; /* forks under way: it holds locks for them, and may take them again */
 	bool in_door; /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
 };
 

@@ -65,7 +65,7 @@ static size_t grant_left(const struct thread_cache *cache)
 size_t registry_obtain_grant(struct thread_cache *cache, size_t more)
 {
 	if (grant_left(cache) < more)
-		draw_from_pool(cache, round_up(more - grant_left(cache), STEAL_AMOUNT));
+		draw_from_pool(cache, maximum(more - grant_left(cache), STEAL_AMOUNT));
 	if (grant_left(cache) < more)
 		steal_grant(cache, STEAL_AMOUNT);
 	return minimum(grant_left(cache), more);
@@ -171,7 +171,7 @@ static const char *check_cache(const struct thread_cache *cache)
 	for (unsigned class = 1; class < CLASS_COUNT; class++) {
 		size_t capacity = cache->capacity[class];
 
-		if (held_by(cache, class) > capacity || capacity > PEAK_CAPACITY)
+		if (held_by(cache, class) > capacity || capacity > maximum(PEAK_CAPACITY, size_classes[class].capacity))
 			return "a thread's stack holds more than it may";
 		if (capacity != 0 && bottom_of(cache, class)[-1] != NULL)
 			return "the slot below a thread's stack is not empty";

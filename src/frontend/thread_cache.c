@@ -249,7 +249,7 @@ static bool should_grow(struct thread_cache *cache, unsigned class)
 		return true;
 	if (cache->overages[class] < UINT8_MAX)
 		cache->overages[class]++;
-	if (cache->overages[class] > minimum(MAX_OVERAGES * FLUSHES_PER_OVERAGE, UINT8_MAX - 1) && cache->capacity[class] / 2u >= batches)
+	if (cache->overages[class] > minimum((size_t)MAX_OVERAGES * FLUSHES_PER_OVERAGE, UINT8_MAX - 1) && cache->capacity[class] / 2u >= batches)
 		halve(cache, class);
 	return cache->overages[class] == 1;
 }

@@ -26,7 +26,7 @@ struct hugepage {
 	uint64_t released[HUGEPAGE_WORDS]; /* free and not backed */
 	uint32_t next;	   /* in the filler's list: hugepage number + 1, 0 ends it */
 	uint32_t previous;
-	uint32_t released_at; /* tick (see release.c) of the last release of pages in here; 0: never */
+	uint32_t released_at; /* milliseconds (see release.c) of the last release of pages in here; 0: never */
 	uint16_t used_count;
 	uint16_t released_count;
 	uint16_t longest; /* pages in the longest free range */

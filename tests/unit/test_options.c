@@ -1,0 +1,234 @@
+/*
+ * Options: every key with what it takes and what it refuses, and the exact lines on stderr.
+ * Relies on base/options, base/message.
+ */
+#include "support.h"
+
+#include "base/options.h"
+
+/* Unlike any default and any value below, so that a change is seen. */
+static const struct options before = {
+	.stats_print = false,
+	.deepbind = true,
+	.release_limit = 11,
+	.thread_cache_size = 12,
+	.min_per_thread_cache = 13,
+};
+
+static void parse(const void *text)
+{
+	options_parse(text);
+}
+
+static void read_environment(const void *unused)
+{
+	(void)unused;
+	options_read();
+}
+
+static void assert_options(const struct options *expected)
+{
+	assert_int_equal(options.stats_print, expected->stats_print);
+	assert_int_equal(options.deepbind, expected->deepbind);
+	assert_int_equal(options.release_limit, expected->release_limit);
+	assert_int_equal(options.thread_cache_size, expected->thread_cache_size);
+	assert_int_equal(options.min_per_thread_cache, expected->min_per_thread_cache);
+}
+
+static void accepted(const char *text, const struct options *expected)
+{
+	struct captured captured;
+
+	options = before;
+	capture_stderr(parse, text, &captured);
+	assert_string_equal(captured.text, "");
+	assert_options(expected);
+}
+
+static void refused(const char *text, const char *message)
+{
+	struct captured captured;
+
+	options = before;
+	capture_stderr(parse, text, &captured);
+	assert_string_equal(captured.text, message);
+	assert_options(&before);
+}
+
+static void switches(void **unused)
+{
+	struct options expected = before;
+
+	(void)unused;
+	expected.stats_print = true;
+	accepted("stats_print:true", &expected);
+	expected.deepbind = false;
+	accepted("stats_print:true,deepbind:false", &expected);
+	expected.stats_print = false;
+	accepted("deepbind:false,stats_print:false", &expected);
+	/* The last one counts. */
+	accepted("deepbind:true,stats_print:true,deepbind:false,stats_print:false", &expected);
+}
+
+static void bad_switches(void **unused)
+{
+	static const char *const keys[] = {"stats_print", "deepbind"};
+	static const char *const values[] = {"", "1", "0", "yes", "True", "truex", "tru", " true", "true:false"};
+
+	(void)unused;
+	for (size_t key = 0; key < COUNT_OF(keys); key++) {
+		for (size_t value = 0; value < COUNT_OF(values); value++) {
+			char text[100];
+			char message[200];
+
+			snprintf(text, sizeof(text), "%s:%s", keys[key], values[value]);
+			snprintf(message, sizeof(message), "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"%s\" (allowed: true or false)\n",
+				 values[value], keys[key]);
+			refused(text, message);
+		}
+	}
+}
+
+struct bytes_option {
+	const char *key;
+	size_t offset; /* in struct options */
+};
+
+static const struct bytes_option bytes_options[] = {
+	{"release_limit", offsetof(struct options, release_limit)},
+	{"thread_cache_size", offsetof(struct options, thread_cache_size)},
+	{"min_per_thread_cache", offsetof(struct options, min_per_thread_cache)},
+};
+
+static void bytes(void **unused)
+{
+	static const struct {
+		const char *text;
+		size_t value;
+	} values[] = {
+		{"0", 0}, {"1", 1}, {"4096", 4096}, {"007", 7}, {"4K", 4096}, {"4k", 4096}, {"3M", 3u << 20}, {"3m", 3u << 20},
+		{"0G", 0}, {"2G", (size_t)2 << 30}, {"5g", (size_t)5 << 30}, {"9223372036854775807", PTRDIFF_MAX},
+		{"8589934591G", (size_t)8589934591 << 30},
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < COUNT_OF(bytes_options); i++) {
+		for (size_t value = 0; value < COUNT_OF(values); value++) {
+			struct options expected = before;
+			char text[100];
+
+			*(size_t *)((char *)&expected + bytes_options[i].offset) = values[value].value;
+			snprintf(text, sizeof(text), "%s:%s", bytes_options[i].key, values[value].text);
+			accepted(text, &expected);
+		}
+	}
+}
+
+static void bad_bytes(void **unused)
+{
+	static const char *const values[] = {
+		"", "K", "G", "-1", "+1", " 1", "1 ", "1.5M", "1KB", "1T", "0x10", "ten", "KK", "1:2",
+		"9223372036854775808", "18446744073709551616", "99999999999999999999999999", "8589934592G", "9007199254740992K",
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < COUNT_OF(bytes_options); i++) {
+		for (size_t value = 0; value < COUNT_OF(values); value++) {
+			char text[100];
+			char message[250];
+
+			snprintf(text, sizeof(text), "%s:%s", bytes_options[i].key, values[value]);
+			snprintf(message, sizeof(message),
+				 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"%s\" (allowed: a number of bytes, or one with K, M or G)\n",
+				 values[value], bytes_options[i].key);
+			refused(text, message);
+		}
+	}
+}
+
+static void without_value(void **unused)
+{
+	(void)unused;
+	refused("stats_print", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"stats_print\" (allowed: true or false)\n");
+	refused("release_limit", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"release_limit\" (allowed: a number of bytes, or one with K, M or G)\n");
+}
+
+static void unknown_keys(void **unused)
+{
+	(void)unused;
+	refused("foo", "tiermalloc: TIERMALLOC_CONF: unknown key \"foo\"\n");
+	refused("foo:bar", "tiermalloc: TIERMALLOC_CONF: unknown key \"foo\"\n");
+	refused(":true", "tiermalloc: TIERMALLOC_CONF: unknown key \"\"\n");
+	refused("stats_prin:true", "tiermalloc: TIERMALLOC_CONF: unknown key \"stats_prin\"\n");
+	refused("stats_printx:true", "tiermalloc: TIERMALLOC_CONF: unknown key \"stats_printx\"\n");
+	refused(" deepbind:true", "tiermalloc: TIERMALLOC_CONF: unknown key \" deepbind\"\n");
+	refused("a:1,b", "tiermalloc: TIERMALLOC_CONF: unknown key \"a\"\ntiermalloc: TIERMALLOC_CONF: unknown key \"b\"\n");
+}
+
+/* What is wrong does not keep what is right from counting; empty items are nothing. */
+static void lists(void **unused)
+{
+	struct options expected = before;
+	struct captured captured;
+
+	(void)unused;
+	accepted("", &before);
+	accepted(",", &before);
+	expected.release_limit = 1u << 20;
+	expected.stats_print = true;
+	accepted(",,release_limit:1M,,stats_print:true,", &expected);
+	options = before;
+	capture_stderr(parse, "foo:1,release_limit:1M,deepbind:maybe,stats_print:true", &captured);
+	assert_string_equal(captured.text, "tiermalloc: TIERMALLOC_CONF: unknown key \"foo\"\n"
+					   "tiermalloc: TIERMALLOC_CONF: bad value \"maybe\" for \"deepbind\" (allowed: true or false)\n");
+	assert_options(&expected);
+}
+
+static void long_key(void **unused)
+{
+	char text[1000];
+	struct captured captured;
+
+	(void)unused;
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	options = before;
+	capture_stderr(parse, text, &captured);
+	assert_int_equal(strncmp(captured.text, "tiermalloc: TIERMALLOC_CONF: unknown key \"xxxx", 46), 0);
+	assert_ptr_equal(strchr(captured.text, '\n'), captured.text + strlen(captured.text) - 1);
+	assert_options(&before);
+}
+
+static void environment(void **unused)
+{
+	struct options expected = before;
+	struct captured captured;
+
+	(void)unused;
+	options = before;
+	unsetenv("TIERMALLOC_CONF");
+	capture_stderr(read_environment, NULL, &captured);
+	assert_string_equal(captured.text, "");
+	assert_options(&before);
+	setenv("TIERMALLOC_CONF", "thread_cache_size:64K,nonsense", 1);
+	capture_stderr(read_environment, NULL, &captured);
+	assert_string_equal(captured.text, "tiermalloc: TIERMALLOC_CONF: unknown key \"nonsense\"\n");
+	expected.thread_cache_size = 65536;
+	assert_options(&expected);
+	unsetenv("TIERMALLOC_CONF");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(switches),	 cmocka_unit_test(bad_switches), cmocka_unit_test(bytes), cmocka_unit_test(bad_bytes),
+		cmocka_unit_test(without_value), cmocka_unit_test(unknown_keys), cmocka_unit_test(lists), cmocka_unit_test(long_key),
+		cmocka_unit_test(environment),
+	};
+	const struct options at_start = options;
+	int failed = cmocka_run_group_tests_name("options", tests, NULL, NULL);
+
+	/* The process ends as it was set up. */
+	options = at_start;
+	return failed;
+}

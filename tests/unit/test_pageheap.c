@@ -1,0 +1,343 @@
+/*
+ * The page heap: random operations against a model (pageheap_model.h), and its choices one by one: the tightest range, the two
+ * kinds apart, tails of large runs, alignment, the top, impossible requests.
+ */
+#include "support.h"
+
+#include "pageheap_model.h"
+
+#define STEPS (SANITIZED ? 6000 : 20000)
+#define STEPS_BETWEEN_CHECKS 100
+#define MOST_PAGES ((size_t)64 << 20 >> PAGE_SHIFT) /* in use at a time */
+
+static uint64_t state;
+
+static size_t random_pages(void)
+{
+	switch (random_below(&state, 16)) {
+	case 0:
+		return 1 + random_below(&state, 4 * HUGEPAGE_PAGES);
+	case 1:
+		return HUGEPAGE_PAGES * (1 + random_below(&state, 3)) + random_below(&state, 3) - 1;
+	case 2:
+	case 3:
+		return 1 + random_below(&state, HUGEPAGE_PAGES);
+	default:
+		return 1 + random_below(&state, 16);
+	}
+}
+
+static struct page_request random_request(void)
+{
+	return (struct page_request){
+		.pages = random_pages(),
+		.alignment = random_below(&state, 4) == 0 ? (size_t)1 << random_below(&state, 12) : 1,
+		.kind = (enum page_kind)random_below(&state, PAGE_KINDS),
+		.zeroed = random_below(&state, 2) != 0,
+		.at_top = random_below(&state, 32) == 0,
+	};
+}
+
+static void change_run(struct run *run)
+{
+	size_t pages = run->pages;
+
+	switch (random_below(&state, 8)) {
+	case 0:
+	case 1:
+		if (model_grow(run, pages + 1 + random_below(&state, 2 * HUGEPAGE_PAGES)))
+			break;
+		model_grow(run, pages + 1);
+		break;
+	case 2:
+		if (pages > 1)
+			model_shrink(run, 1 + random_below(&state, pages - 1));
+		break;
+	case 3:
+		assert_true(model_move(run, pages + random_below(&state, HUGEPAGE_PAGES)));
+		break;
+	default:
+		model_free(run);
+	}
+}
+
+static void release_some(void)
+{
+	size_t keep = random_below(&state, 3) == 0 ? 0 : random_below(&state, (size_t)8 << 20);
+	struct pageheap_statistics before = heap_statistics();
+	size_t released = pageheap_release(keep);
+	struct pageheap_statistics after = heap_statistics();
+
+	assert_true(after.free <= keep);
+	assert_int_equal(after.released_total - before.released_total, released);
+	assert_int_equal(before.free - after.free, released);
+	if (before.free <= keep >> PAGE_SHIFT << PAGE_SHIFT)
+		assert_int_equal(released, 0);
+}
+
+static void random_step(void)
+{
+	struct run *run = &model.runs[random_below(&state, MODEL_RUNS)];
+
+	if (random_below(&state, 200) == 0)
+		release_some();
+	if (random_below(&state, 50) == 0)
+		pageheap_tick();
+	if (run->address != 0) {
+		change_run(run);
+	} else if (model.pages < MOST_PAGES) {
+		const struct page_request request = random_request();
+
+		assert_true(model_allocate(run, &request));
+	}
+	model_check_totals();
+}
+
+static void random_operations(void **unused)
+{
+	(void)unused;
+	for (int step = 0; step < STEPS; step++) {
+		random_step();
+		if (step % STEPS_BETWEEN_CHECKS == 0)
+			model_check_all();
+	}
+	model_free_all();
+	pageheap_release(0);
+	assert_int_equal(heap_statistics().free, 0);
+}
+
+static uintptr_t allocate(size_t pages, enum page_kind kind)
+{
+	const struct page_request request = {.pages = pages, .alignment = 1, .kind = kind};
+	struct page_run run;
+
+	assert_true(pageheap_allocate(&request, &run));
+	return run.address;
+}
+
+static void free_part(uintptr_t run, size_t page, size_t pages)
+{
+	pageheap_free(run + (page << PAGE_SHIFT), pages, false);
+}
+
+static uintptr_t nth_page(uintptr_t run, size_t page)
+{
+	return run + (page << PAGE_SHIFT);
+}
+
+static void assert_valid(void)
+{
+	const char *wrong = pageheap_validate();
+
+	assert_string_equal(wrong != NULL ? wrong : "in order", "in order");
+}
+
+/* Two hugepages with holes: a request goes into the smallest hole that takes it. */
+static void tightest_range(void **unused)
+{
+	const enum page_kind kind = PAGES_MANY_OBJECTS;
+	uintptr_t one = allocate(HUGEPAGE_PAGES - 1, kind);
+	uintptr_t one_rest = allocate(1, kind);
+	uintptr_t two = allocate(HUGEPAGE_PAGES - 1, kind);
+	uintptr_t two_rest = allocate(1, kind);
+
+	(void)unused;
+	assert_int_equal(one_rest, nth_page(one, HUGEPAGE_PAGES - 1));
+	assert_int_equal(two_rest, nth_page(two, HUGEPAGE_PAGES - 1));
+	free_part(one, 10, 20);
+	free_part(one, 100, 5);
+	free_part(two, 50, 8);
+	free_part(two, 200, 3);
+	/* The hugepage whose longest range is the tightest, and in it the tightest range. */
+	assert_int_equal(allocate(3, kind), nth_page(two, 200));
+	assert_int_equal(allocate(6, kind), nth_page(two, 50));
+	assert_int_equal(allocate(2, kind), nth_page(two, 56));
+	assert_int_equal(allocate(4, kind), nth_page(one, 100));
+	assert_int_equal(allocate(1, kind), nth_page(one, 104));
+	assert_int_equal(allocate(20, kind), nth_page(one, 10));
+	assert_valid();
+	assert_int_equal(heap_statistics().used, 2 * HUGEPAGE_SIZE);
+	pageheap_free(one, HUGEPAGE_PAGES, false);
+	pageheap_free(two, HUGEPAGE_PAGES, false);
+	assert_valid();
+}
+
+static bool no_maps(enum os_call call)
+{
+	return call == OS_MAP;
+}
+
+static size_t hugepage_of(uintptr_t address)
+{
+	return page_of(address) / HUGEPAGE_PAGES;
+}
+
+/* Spans of many objects and of few don't share a hugepage while there is memory. */
+static void kinds_apart(void **unused)
+{
+	uintptr_t many = allocate(1, PAGES_MANY_OBJECTS);
+	uintptr_t few = allocate(1, PAGES_FEW_OBJECTS);
+	uintptr_t reused;
+
+	(void)unused;
+	assert_int_not_equal(hugepage_of(many), hugepage_of(few));
+	assert_int_equal(hugepage_of(allocate(1, PAGES_MANY_OBJECTS)), hugepage_of(many));
+	assert_int_equal(hugepage_of(allocate(1, PAGES_FEW_OBJECTS)), hugepage_of(few));
+	pageheap_free(few, 2, false);
+	/* A hugepage that has become free serves either kind. */
+	reused = allocate(HUGEPAGE_PAGES - 1, PAGES_MANY_OBJECTS);
+	assert_int_equal(hugepage_of(reused), hugepage_of(few));
+	pageheap_free(reused, HUGEPAGE_PAGES - 1, false);
+	pageheap_free(many, 2, false);
+	assert_int_equal(heap_statistics().used, 0);
+	assert_valid();
+}
+
+/* The rest of a large run's last hugepage goes to small ones. */
+static void tail_is_used(void **unused)
+{
+	uintptr_t large = allocate(HUGEPAGE_PAGES + 10, PAGES_FEW_OBJECTS);
+	uintptr_t small = allocate(7, PAGES_FEW_OBJECTS);
+	uintptr_t elsewhere;
+
+	(void)unused;
+	assert_int_equal(large % HUGEPAGE_SIZE, 0);
+	assert_int_equal(small, nth_page(large, HUGEPAGE_PAGES + 10));
+	pageheap_free(large, HUGEPAGE_PAGES + 10, false);
+	/* The tail's user keeps its hugepage; a run of two has to go elsewhere, one of one into the first. */
+	assert_int_equal(allocate(HUGEPAGE_PAGES, PAGES_FEW_OBJECTS), large);
+	elsewhere = allocate(2 * HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
+	assert_true(elsewhere > small);
+	assert_valid();
+	pageheap_free(elsewhere, 2 * HUGEPAGE_PAGES, false);
+	pageheap_free(small, 7, false);
+	pageheap_free(large, HUGEPAGE_PAGES, false);
+	assert_valid();
+}
+
+/* Above all that is in use, though there is room below; so it grows as far as it likes. */
+static void at_top(void **unused)
+{
+	const struct page_request request = {.pages = 3, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = true};
+	uintptr_t below = allocate(3 * HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
+	uintptr_t between = allocate(HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
+	struct page_run top;
+	bool zeroed;
+
+	(void)unused;
+	assert_true(between > below);
+	pageheap_free(below, 3 * HUGEPAGE_PAGES, false);
+	assert_true(pageheap_allocate(&request, &top));
+	assert_true(top.address > between);
+	assert_int_equal(hugepage_records[hugepage_of(top.address)].used_count, 3);
+	for (size_t number = hugepage_of(top.address) + 1; number < heap.top; number++)
+		assert_int_equal(hugepage_records[number].used_count, 0);
+	assert_true(pageheap_grow(top.address, 3, 40 * HUGEPAGE_PAGES + 5, &zeroed));
+	assert_valid();
+	pageheap_free(top.address, 40 * HUGEPAGE_PAGES + 5, false);
+	pageheap_free(between, HUGEPAGE_PAGES, false);
+	assert_int_equal(heap_statistics().used, 0);
+	assert_valid();
+}
+
+/* Growing stops at the next run, whatever lies between. */
+static void growth_is_stopped(void **unused)
+{
+	uintptr_t one = allocate(4, PAGES_FEW_OBJECTS);
+	uintptr_t gap = allocate(6, PAGES_FEW_OBJECTS);
+	uintptr_t next = allocate(1, PAGES_FEW_OBJECTS);
+	bool zeroed = true;
+
+	(void)unused;
+	assert_int_equal(gap, nth_page(one, 4));
+	assert_int_equal(next, nth_page(one, 10));
+	assert_false(pageheap_grow(one, 4, 5, &zeroed));
+	memset((void *)gap, 1, 6 << PAGE_SHIFT);
+	pageheap_free(gap, 6, false);
+	assert_false(pageheap_grow(one, 4, 11, &zeroed));
+	assert_false(pageheap_grow(one, 4, 3 * HUGEPAGE_PAGES, &zeroed));
+	assert_false(pageheap_grow(one, 4, SIZE_MAX >> PAGE_SHIFT >> 1, &zeroed));
+	assert_true(pageheap_grow(one, 4, 10, &zeroed));
+	if (zeroed)
+		model_check_zero(gap, 6);
+	assert_valid();
+	pageheap_free(one, 11, false);
+	assert_int_equal(heap_statistics().used, 0);
+}
+
+/* Every power of two that the window has room for. */
+static void alignments(void **unused)
+{
+	(void)unused;
+	for (size_t alignment = 1; alignment <= (size_t)1 << 30 >> PAGE_SHIFT; alignment *= 2) {
+		for (size_t pages = 1; pages <= 300; pages += 299) {
+			const struct page_request request = {.pages = pages, .alignment = alignment, .kind = PAGES_FEW_OBJECTS};
+
+			assert_true(model_allocate(&model.runs[0], &request));
+			assert_true(model_allocate(&model.runs[1], &request));
+			model_check_all();
+			model_free_all();
+		}
+	}
+}
+
+static void impossible(void **unused)
+{
+	const size_t sizes[] = {page_map_capacity() * HUGEPAGE_PAGES + 1, SIZE_MAX >> PAGE_SHIFT, PTRDIFF_MAX >> PAGE_SHIFT,
+				SIZE_MAX >> PAGE_SHIFT >> 1};
+	struct pageheap_statistics before = heap_statistics();
+	struct pageheap_statistics after;
+
+	(void)unused;
+	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+		for (int top = 0; top < 2; top++) {
+			const struct page_request request = {.pages = sizes[i], .alignment = 1, .at_top = top != 0};
+			const struct page_request aligned = {.pages = 1, .alignment = (SIZE_MAX >> PAGE_SHIFT >> 1) + 1, .at_top = top != 0};
+			struct page_run run;
+
+			assert_false(pageheap_allocate(&request, &run));
+			assert_false(pageheap_allocate(&aligned, &run));
+		}
+	}
+	after = heap_statistics();
+	assert_int_equal(after.mapped, before.mapped);
+	assert_int_equal(after.map_bytes, before.map_bytes);
+	assert_valid();
+}
+
+/* With no new memory to be had, a free range in a hugepage of the other kind serves. */
+static void other_kind_in_need(void **unused)
+{
+	uintptr_t many = allocate(2, PAGES_MANY_OBJECTS);
+	const struct page_request request = {.pages = 5, .alignment = 1, .kind = PAGES_FEW_OBJECTS};
+	struct page_run run;
+	uintptr_t all[2048];
+	size_t count = 0;
+
+	(void)unused;
+	/* All whole hugepages that have addresses. */
+	for (; count < COUNT_OF(all) && heap_statistics().whole_free_hugepages != 0; count++)
+		all[count] = allocate(HUGEPAGE_PAGES - 1, PAGES_MANY_OBJECTS);
+	os_fault = no_maps;
+	assert_true(pageheap_allocate(&request, &run));
+	os_fault = NULL;
+	assert_int_equal(hugepage_of(run.address), hugepage_of(many));
+	pageheap_free(run.address, 5, false);
+	pageheap_free(many, 2, false);
+	while (count-- > 0)
+		pageheap_free(all[count], HUGEPAGE_PAGES - 1, false);
+	assert_int_equal(heap_statistics().used, 0);
+	assert_valid();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(tightest_range), cmocka_unit_test(kinds_apart),       cmocka_unit_test(tail_is_used),
+		cmocka_unit_test(at_top),	  cmocka_unit_test(growth_is_stopped), cmocka_unit_test(alignments),
+		cmocka_unit_test(impossible),	  cmocka_unit_test(other_kind_in_need), cmocka_unit_test(random_operations),
+	};
+
+	state = seed_of_run("pageheap");
+	return cmocka_run_group_tests_name("pageheap", tests, NULL, NULL);
+}
