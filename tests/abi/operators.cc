@@ -10,6 +10,7 @@
 #include <cstring>
 #include <dlfcn.h>
 #include <exception>
+#include <malloc.h>
 #include <memory>
 #include <new>
 #include <stdexcept>
@@ -29,6 +30,19 @@ const std::size_t sizes[] = {0, 1, 8, 15, 16, 17, 24, 40, 100, 1000, 4096, 32768
 void *take(std::size_t size)
 {
 	return hide_pointer(::operator new(hide_size(size)));
+}
+
+// What is deleted serves the next ones, at every size: otherwise a thousand rounds would show in the bytes in use.
+void deleted_memory_is_used_again()
+{
+	for (std::size_t size : sizes) {
+		::operator delete(take(size));
+		std::size_t before = mallinfo2().uordblks + mallinfo2().hblkhd;
+		for (int round = 0; round < 1000; round++)
+			::operator delete(take(size));
+		std::size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+		expect(after < before + 8 * size + 100000, "1000 blocks of %zu: %zu bytes in use before, %zu after", size, before, after);
+	}
 }
 
 void plain_forms()
@@ -396,6 +410,7 @@ int main(int argument_count, char **arguments)
 	if (!check_start(argument_count, arguments))
 		return 2;
 	CHECK(plain_forms);
+	CHECK(deleted_memory_is_used_again);
 	CHECK(sized_forms);
 	CHECK(nothrow_forms);
 	CHECK(aligned_forms);

@@ -150,6 +150,7 @@ static void each_call_fails(void **unused)
 	(void)unused;
 	while (call < MOST_CALLS && round_with(call, call))
 		call++;
+	printf("# %u calls failed, one in each round\n", call - 1);
 	assert_true(call > 20 && call < MOST_CALLS);
 }
 
@@ -160,6 +161,7 @@ static void all_calls_fail_from(void **unused)
 	(void)unused;
 	while (call < MOST_CALLS && round_with(call, UINT32_MAX))
 		call++;
+	printf("# %u calls failed, one in each round\n", call - 1);
 	assert_true(call > 20 && call < MOST_CALLS);
 }
 

@@ -110,8 +110,8 @@ static void growth_is_stopped(void **unused)
 
 	(void)unused;
 	take(run, 3, true);
-	foreign = put(page_of(run->address) / HUGEPAGE_PAGES + 4, 0);
-	pages = 4 * HUGEPAGE_PAGES;
+	foreign = put(heap.top + 1, 0);
+	pages = (foreign.address - run->address) >> PAGE_SHIFT;
 	assert_false(model_grow(run, pages + 1));
 	assert_false(model_grow(run, pages + 20 * HUGEPAGE_PAGES));
 	model_check_all();
