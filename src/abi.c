@@ -1,6 +1,6 @@
 /*
- * The rest of the C interface: what is made of malloc, the door's aligned allocation and realloc. Semantics are those of POSIX, C23
- * and glibc; where glibc's versions differ, the newest one's.
+ * The rest of the C interface: what is made of malloc, the door's aligned allocation and realloc. Semantics are
+ * those of POSIX, C23 and glibc; where glibc's versions differ, the newest one's.
  */
 #include <errno.h>
 #include <string.h>

@@ -7,16 +7,16 @@
 #include <stddef.h>
 
 #define ABI_JOIN_NOW(prefix, name) prefix##name
-#define ABI_JOIN(prefix, name) ABI_JOIN_NOW(prefix, name)
-#define PUBLIC(name) ABI_JOIN(TIERMALLOC_PREFIX, name)
-#define EXPORT __attribute__((visibility("default")))
+#define ABI_JOIN(prefix, name)     ABI_JOIN_NOW(prefix, name)
+#define PUBLIC(name)               ABI_JOIN(TIERMALLOC_PREFIX, name)
+#define EXPORT                     __attribute__((visibility("default")))
 
 #define ABI_STRING_NOW(name) #name
-#define ABI_STRING(name) ABI_STRING_NOW(name)
+#define ABI_STRING(name)     ABI_STRING_NOW(name)
 
 /*
- * The library's own name for one of its public functions. In a process that has loaded the library late, the public names may belong to
- * another allocator.
+ * The library's own name for one of its public functions. In a process that has loaded the library late, the public
+ * names may belong to another allocator.
  */
 #define OWN(name) __attribute__((alias(ABI_STRING(PUBLIC(name))), visibility("hidden")))
 

@@ -94,8 +94,8 @@ int PUBLIC(malloc_info)(int options, FILE *stream)
 }
 
 /*
- * M_TRIM_THRESHOLD sets how much free memory is kept. The other parameters of glibc are accepted and have nothing to act on here: there
- * are no arenas, and no threshold from which blocks are mapped.
+ * M_TRIM_THRESHOLD sets how much free memory is kept. The other parameters of glibc are accepted and have nothing
+ * to act on here: there are no arenas, and no threshold from which blocks are mapped.
  */
 int PUBLIC(mallopt)(int parameter, int value)
 {

@@ -1,7 +1,7 @@
 /*
- * catch_all: a frame whose personality routine stops every exception at it. Written out as assembly because a C compiler emits only
- * cleanup frames. The unwinder's own interface is used as the Itanium C++ ABI describes it; all of it is weak: where no unwinder is
- * in the process, nothing throws.
+ * catch_all: a frame whose personality routine stops every exception at it. Written out as assembly because a C
+ * compiler emits only cleanup frames. The unwinder's own interface is used as the Itanium C++ ABI describes it; all
+ * of it is weak: where no unwinder is in the process, nothing throws.
  */
 #include "catch_all.h"
 
@@ -71,7 +71,8 @@ _Unwind_Reason_Code catch_all_personality(int version, _Unwind_Action actions, _
 					  struct _Unwind_Exception *exception, struct _Unwind_Context *context);
 void catch_all_caught(void *exception) __attribute__((visibility("hidden"), used));
 
-__attribute__((used)) _Unwind_Reason_Code catch_all_personality(int version, _Unwind_Action actions, _Unwind_Exception_Class class,
+__attribute__((used)) _Unwind_Reason_Code catch_all_personality(int version, _Unwind_Action actions,
+								_Unwind_Exception_Class class,
 								struct _Unwind_Exception *exception,
 								struct _Unwind_Context *context)
 {

@@ -1,4 +1,7 @@
-/* The C++ library's functions, if the process has one: by name at run time in the shared object, by weak reference in a static build. */
+/*
+ * The C++ library's functions, if the process has one: by name at run time in the shared object, by weak reference
+ * in a static build.
+ */
 #ifndef TIERMALLOC_CXX_LIBRARY_H
 #define TIERMALLOC_CXX_LIBRARY_H
 

@@ -1,6 +1,6 @@
 /*
- * The C++ library in a dynamically linked process. Usually it is in the global search order; if only a library loaded with
- * RTLD_LOCAL brought it, it is found by its name.
+ * The C++ library in a dynamically linked process. Usually it is in the global search order; if only a library
+ * loaded with RTLD_LOCAL brought it, it is found by its name.
  */
 #define _GNU_SOURCE
 #include "cxx_library.h"

@@ -1,6 +1,7 @@
 /*
- * dlopen, interposed in the shared object to drop RTLD_DEEPBIND: a library bound deeply finds libc's malloc before ours, and then frees
- * with the one what the other allocated. (Debian's php loads all its modules so.) TIERMALLOC_CONF=deepbind:true keeps the flag.
+ * dlopen, interposed in the shared object to drop RTLD_DEEPBIND: a library bound deeply finds libc's malloc before
+ * ours, and then frees with the one what the other allocated. (Debian's php loads all its modules so.)
+ * TIERMALLOC_CONF=deepbind:true keeps the flag.
  *
  * The call is a tail call, so that the dynamic linker sees the real caller, on which RUNPATH and $ORIGIN depend.
  */

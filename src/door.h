@@ -1,6 +1,7 @@
 /*
- * The one slow door: where the fast paths go when the thread's cache can't serve, and where everything rare is decided. It sees to it that the
- * process is initialised and the thread has a cache, and then calls the tiers. errno is set to ENOMEM on failure and kept otherwise.
+ * The one slow door: where the fast paths go when the thread's cache can't serve, and where everything rare is
+ * decided. It sees to it that the process is initialised and the thread has a cache, and then calls the tiers.
+ * errno is set to ENOMEM on failure and kept otherwise.
  */
 #ifndef TIERMALLOC_DOOR_H
 #define TIERMALLOC_DOOR_H
@@ -36,7 +37,10 @@ size_t door_size_for(size_t alignment, size_t size);
 /* Gives back what this thread's cache holds. */
 void door_idle(void);
 
-/* Gives everything back that is cached on behalf of nobody in particular, and of this thread. Returns bytes given to the system. */
+/*
+ * Gives everything back that is cached on behalf of nobody in particular, and of this thread. Returns bytes given
+ * to the system.
+ */
 size_t door_trim(size_t keep);
 
 #endif

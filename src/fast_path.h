@@ -1,9 +1,9 @@
 /*
- * The fast paths, as inline pieces: from a size to its class, from an address to its class, pop and push. Whatever they can't do
- * they leave to the door. tests/abi counts their instructions.
+ * The fast paths, as inline pieces: from a size to its class, from an address to its class, pop and push. Whatever
+ * they can't do they leave to the door. tests/abi counts their instructions.
  *
- * Nothing here tests whether the library is initialised, the thread known, or anything switched on: in all those cases the thread's
- * cache is the closed one, in which every class is empty for pop and full for push.
+ * Nothing here tests whether the library is initialised, the thread known, or anything switched on: in all those
+ * cases the thread's cache is the closed one, in which every class is empty for pop and full for push.
  */
 #ifndef TIERMALLOC_FAST_PATH_H
 #define TIERMALLOC_FAST_PATH_H
@@ -42,9 +42,9 @@ static inline unsigned class_of_size(size_t size)
 /*
  * The word that holds a class's top in a cache; its limit lies LIMIT_DISTANCE further on.
  *
- * Both are reached through a register that holds the address, without an index: current processors forward a store to the next load of the
- * same address in no time then, and a pair of malloc and free is a chain of two such loads (measured on a Golden Cove-like core:
- * 0.4 ns a chain, with an index 3.7 ns).
+ * Both are reached through a register that holds the address, without an index: current processors forward a store
+ * to the next load of the same address in no time then, and a pair of malloc and free is a chain of two such loads
+ * (measured on a Golden Cove-like core: 0.4 ns a chain, with an index 3.7 ns).
  */
 typedef void **stack_word;
 #define LIMIT_DISTANCE (offsetof(struct cache_stacks, limit) - offsetof(struct cache_stacks, top))
@@ -73,8 +73,8 @@ ALWAYS_INLINE void *pop(size_t class)
 }
 
 /*
- * Puts an object on this thread's cache, on the stack whose words are `offset` bytes into it. False: it is full, or the object is the one
- * that was put there last.
+ * Puts an object on this thread's cache, on the stack whose words are `offset` bytes into it. False: it is full, or
+ * the object is the one that was put there last.
  */
 ALWAYS_INLINE bool push(uintptr_t offset, void *object)
 {
@@ -102,8 +102,8 @@ ALWAYS_INLINE bool free_fast(void *pointer)
 }
 
 /*
- * Sizes below and at this (less one) may be freed by size alone, without a look at the page map; 0 while something forbids it:
- * before start-up is over, or if the program has replaced operator delete(void *).
+ * Sizes below and at this (less one) may be freed by size alone, without a look at the page map; 0 while something
+ * forbids it: before start-up is over, or if the program has replaced operator delete(void *).
  */
 extern HIDDEN size_t sized_free_limit;
 

@@ -1,6 +1,7 @@
 /*
- * Pointers that are not the heap's. In the shared object they go to the next allocator in the search order (foreign_next.c): they were
- * allocated before the preload took effect, or by another allocator. In a static build nobody else can have made them (foreign_none.c).
+ * Pointers that are not the heap's. In the shared object they go to the next allocator in the search order
+ * (foreign_next.c): they were allocated before the preload took effect, or by another allocator. In a static build
+ * nobody else can have made them (foreign_none.c).
  */
 #ifndef TIERMALLOC_FOREIGN_H
 #define TIERMALLOC_FOREIGN_H

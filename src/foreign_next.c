@@ -1,6 +1,6 @@
 /*
- * Pointers that are not the heap's, in the shared object: the next allocator's. It is found when the first one turns up; dlsym may
- * allocate, which is ours to serve.
+ * Pointers that are not the heap's, in the shared object: the next allocator's. It is found when the first one
+ * turns up; dlsym may allocate, which is ours to serve.
  */
 #define _GNU_SOURCE
 #include "foreign.h"
@@ -14,9 +14,10 @@ static void *next_function(const char *name, void *pointer, const char *function
 	void *next = dlsym(RTLD_NEXT, name);
 
 	if (next == NULL) {
-		const struct wrong_use use = {.function = function,
-					      .pointer = pointer,
-					      .what = "pointer was never allocated here, and there is no other allocator"};
+		const struct wrong_use use = {
+			.function = function,
+			.pointer = pointer,
+			.what = "pointer was never allocated here, and there is no other allocator"};
 
 		message_wrong_use(&use);
 	}

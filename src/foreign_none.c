@@ -5,8 +5,9 @@
 
 static _Noreturn void not_ours(void *pointer, const char *function)
 {
-	const struct wrong_use use = {
-		.function = function, .pointer = pointer, .what = "pointer was never allocated; it is outside the heap"};
+	const struct wrong_use use = {.function = function,
+				      .pointer = pointer,
+				      .what = "pointer was never allocated; it is outside the heap"};
 
 	message_wrong_use(&use);
 }

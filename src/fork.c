@@ -1,14 +1,15 @@
 /*
- * fork in a threaded process: the child has one thread, and no lock may stay behind in the hands of one that is gone.
+ * fork in a threaded process: the child has one thread, and no lock may stay behind in the hands of one that is
+ * gone.
  *
- * - libc's stdio list lock is taken first, because libc's fork takes it after these handlers: a thread that holds it may be waiting
- *   for memory.
- * - All locks are taken, in the same order by everybody, and without waiting long for any of them while holding others: whoever does
- *   not get one soon gives all back and starts again.
- * - A lock that this thread has already (its signal handler interrupted the allocator) stays taken, for both processes. Such a lock
- *   can't be given back to another thread that forks as well: that one goes on without it. Its child then never touches what the lock
- *   guards, nor anything else of the heap (door_close_for_good): what is allocated there is mapped. That takes two threads at a
- *   time whose handlers fork in the middle of the allocator.
+ * - libc's stdio list lock is taken first, because libc's fork takes it after these handlers: a thread that holds
+ *   it may be waiting for memory.
+ * - All locks are taken, in the same order by everybody, and without waiting long for any of them while holding
+ *   others: whoever does not get one soon gives all back and starts again.
+ * - A lock that this thread has already (its signal handler interrupted the allocator) stays taken, for both
+ *   processes. Such a lock can't be given back to another thread that forks as well: that one goes on without it.
+ *   Its child then never touches what the lock guards, nor anything else of the heap (door_close_for_good): what is
+ *   allocated there is mapped. That takes two threads at a time whose handlers fork in the middle of the allocator.
  * - Until fork is over, this thread may allocate: other libraries' handlers do.
  */
 #include "fork.h"
@@ -29,7 +30,7 @@ extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
 #define FRONTEND_LOCK 0
-#define LOCKS (2 * CLASS_COUNT + 3)
+#define LOCKS         (2 * CLASS_COUNT + 3)
 
 /* How each lock was had, by number. */
 struct holdings {

@@ -1,7 +1,7 @@
 /*
- * C++'s operators new and delete. They are weak, so that a program's own ones win in a static link too, and forward to each
- * other as the standard says: whoever replaces only the plain ones has replaced all. The C++ library is used where the process
- * has one, for the new-handler and for std::bad_alloc, and is not needed otherwise.
+ * C++'s operators new and delete. They are weak, so that a program's own ones win in a static link too, and forward
+ * to each other as the standard says: whoever replaces only the plain ones has replaced all. The C++ library is
+ * used where the process has one, for the new-handler and for std::bad_alloc, and is not needed otherwise.
  *
  * Names are the Itanium C++ ABI's for 64-bit size_t ("m").
  */
@@ -38,7 +38,8 @@ void operator_delete_array_sized(void *pointer, size_t size) OPERATOR("_ZdaPvm")
 void operator_delete_aligned(void *pointer, size_t alignment) OPERATOR("_ZdlPvSt11align_val_t");
 void operator_delete_array_aligned(void *pointer, size_t alignment) OPERATOR("_ZdaPvSt11align_val_t");
 void operator_delete_sized_aligned(void *pointer, size_t size, size_t alignment) OPERATOR("_ZdlPvmSt11align_val_t");
-void operator_delete_array_sized_aligned(void *pointer, size_t size, size_t alignment) OPERATOR("_ZdaPvmSt11align_val_t");
+void operator_delete_array_sized_aligned(void *pointer, size_t size, size_t alignment)
+	OPERATOR("_ZdaPvmSt11align_val_t");
 void operator_delete_aligned_nothrow(void *pointer, size_t alignment, const struct nothrow *tag)
 	OPERATOR("_ZdlPvSt11align_val_tRKSt9nothrow_t");
 void operator_delete_array_aligned_nothrow(void *pointer, size_t alignment, const struct nothrow *tag)
@@ -65,7 +66,10 @@ static NOINLINE void *door_new(size_t size)
 {
 	void *object;
 
-	/* Not door_malloc: larger sizes come here without a look at the stack, and a handler may have freed something. */
+	/*
+	 * Not door_malloc: larger sizes come here without a look at the stack, and a handler may have freed
+	 * something.
+	 */
 	while ((object = own_malloc(size)) == NULL)
 		call_new_handler();
 	return object;
@@ -145,7 +149,10 @@ static NOINLINE void door_delete(void *pointer)
 
 static NOINLINE void door_delete_sized(void *pointer, size_t size)
 {
-	/* The limit is 0 also where the program has its own operator delete(void *), which then has to get the object. */
+	/*
+	 * The limit is 0 also where the program has its own operator delete(void *), which then has to get the
+	 * object.
+	 */
 	if (sized_free_limit == 0)
 		operator_delete(pointer);
 	else

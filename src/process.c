@@ -1,8 +1,8 @@
 /*
  * Start-up, thread exit and exit. Fork is in fork.c.
  *
- * The heap is made by the first allocation, which may come before any constructor has run; options are read by ours, when the environment is
- * there.
+ * The heap is made by the first allocation, which may come before any constructor has run; options are read by
+ * ours, when the environment is there.
  */
 #define _GNU_SOURCE
 #include "process.h"
@@ -56,8 +56,8 @@ bool process_ready(void)
 }
 
 /*
- * The value is set after the thread has its cache, as setting it may allocate. Not before start-up, when the C library may not be
- * ready for it.
+ * The value is set after the thread has its cache, as setting it may allocate. Not before start-up, when the C
+ * library may not be ready for it.
  */
 static void watch_thread_exit(void)
 {

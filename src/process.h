@@ -6,7 +6,10 @@
 
 #include "base/common.h"
 
-/* Makes the heap if there is none yet. Can be called at any time, also before the library's constructors. False: no memory. */
+/*
+ * Makes the heap if there is none yet. Can be called at any time, also before the library's constructors. False: no
+ * memory.
+ */
 bool process_ready(void);
 
 /* The same, and gives the thread its cache unless it is exiting. */

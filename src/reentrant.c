@@ -1,4 +1,7 @@
-/* Allocation in a signal handler that interrupted the allocator: mappings in a table, claimed with atomic operations. */
+/*
+ * Allocation in a signal handler that interrupted the allocator: mappings in a table, claimed with atomic
+ * operations.
+ */
 #define _GNU_SOURCE
 #include "reentrant.h"
 
@@ -59,7 +62,8 @@ static struct block *claim(void)
 	for (size_t i = 0; i < BLOCKS; i++) {
 		uintptr_t expected = 0;
 
-		if (__atomic_compare_exchange_n(&blocks[i].mapping, &expected, CLAIMED, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(&blocks[i].mapping, &expected, CLAIMED, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED))
 			return &blocks[i];
 	}
 	return NULL;
@@ -83,7 +87,8 @@ void *reentrant_allocate(size_t alignment, size_t size)
 static struct block *find(const void *pointer)
 {
 	for (size_t i = 0; i < BLOCKS; i++) {
-		if (__atomic_load_n(&blocks[i].mapping, __ATOMIC_ACQUIRE) > CLAIMED && blocks[i].start == (uintptr_t)pointer)
+		if (__atomic_load_n(&blocks[i].mapping, __ATOMIC_ACQUIRE) > CLAIMED &&
+		    blocks[i].start == (uintptr_t)pointer)
 			return &blocks[i];
 	}
 	return NULL;

@@ -1,9 +1,10 @@
 /*
  * Allocation in a signal handler that interrupted the allocator's slow part.
  *
- * While a thread is behind the door its fast paths are closed, and calls that come in are served from here: each block is a mapping of its own,
- * remembered in a table without locks. POSIX promises nothing for such handlers; what they get here is neither a deadlock nor a
- * corrupted heap. (A handler that interrupts the fast path itself is fine as long as it frees what it allocates.)
+ * While a thread is behind the door its fast paths are closed, and calls that come in are served from here: each
+ * block is a mapping of its own, remembered in a table without locks. POSIX promises nothing for such handlers;
+ * what they get here is neither a deadlock nor a corrupted heap. (A handler that interrupts the fast path itself is
+ * fine as long as it frees what it allocates.)
  *
  * Memory of the heap that is freed there can't be taken back, and is lost.
  *
@@ -24,8 +25,8 @@ size_t reentrant_size(const void *pointer);
 bool reentrant_free(void *pointer);
 
 /*
- * Enters the allocator's slow part: closes the fast paths of this thread. False: it is in there already, and the caller is a signal handler.
- * door_leave opens them again.
+ * Enters the allocator's slow part: closes the fast paths of this thread. False: it is in there already, and the
+ * caller is a signal handler. door_leave opens them again.
  */
 bool door_enter(void);
 void door_leave(void);

@@ -1,6 +1,6 @@
 /*
- * realloc's slow part: staying in place where the class or the neighbouring pages allow, giving pages back when a large block shrinks,
- * and moving pages instead of bytes when it grows.
+ * realloc's slow part: staying in place where the class or the neighbouring pages allow, giving pages back when a
+ * large block shrinks, and moving pages instead of bytes when it grows.
  *
  * A block always has the class of its present size, also after it has shrunk: sized frees rely on that.
  */

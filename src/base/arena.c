@@ -11,8 +11,8 @@
 
 /* Sizes up to this have a list each; above, blocks are powers of two. */
 #define EXACT_LIMIT ((size_t)4096)
-#define EXACT_BINS (EXACT_LIMIT / ARENA_UNIT)
-#define POWER_BINS 32
+#define EXACT_BINS  (EXACT_LIMIT / ARENA_UNIT)
+#define POWER_BINS  32
 
 struct free_block {
 	struct free_block *next;
@@ -20,7 +20,7 @@ struct free_block {
 
 static struct {
 	struct lock lock;
-	uintptr_t next;	  /* first byte never handed out */
+	uintptr_t next;   /* first byte never handed out */
 	uintptr_t mapped; /* end of what is mapped */
 	uintptr_t end;
 	size_t mapped_bytes;

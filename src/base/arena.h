@@ -1,7 +1,7 @@
 /*
- * The metadata arena: where span descriptors, caches and their arrays live, far from user data and never inside freed
- * objects. Blocks are multiples of 64 bytes, aligned to 64, and can be given back and reused; address space is mapped upward in
- * steps and is not returned.
+ * The metadata arena: where span descriptors, caches and their arrays live, far from user data and never inside
+ * freed objects. Blocks are multiples of 64 bytes, aligned to 64, and can be given back and reused; address space
+ * is mapped upward in steps and is not returned.
  *
  * Relies on base/os. Its own lock guards all of it; callers hold no other lock.
  */
@@ -26,7 +26,10 @@ void *arena_allocate(size_t bytes);
 /* `bytes` as given to arena_allocate. */
 void arena_free(void *block, size_t bytes);
 
-/* A block named in 32 bits: its distance from arena_base in units of 64 bytes. The first unit is never handed out: 0 is "none". */
+/*
+ * A block named in 32 bits: its distance from arena_base in units of 64 bytes. The first unit is never handed out:
+ * 0 is "none".
+ */
 static inline uint32_t arena_reference(const void *block)
 {
 	return (uint32_t)(((uintptr_t)block - arena_base) / ARENA_UNIT);

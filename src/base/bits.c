@@ -40,7 +40,10 @@ size_t bits_count_range(const uint64_t *words, size_t first, size_t count)
 	return total;
 }
 
-/* First position from `from` on whose bit differs from `inverted`'s: the words are read through an exclusive or with it. */
+/*
+ * First position from `from` on whose bit differs from `inverted`'s: the words are read through an exclusive or
+ * with it.
+ */
 static size_t next_set_in(const uint64_t *words, size_t from, size_t end, uint64_t inverted)
 {
 	while (from < end) {

@@ -39,8 +39,8 @@ size_t bits_longest_clear(const uint64_t *words, size_t end);
 size_t bits_clear_run_around(const uint64_t *words, size_t end, size_t at);
 
 /*
- * Start of the shortest run of clear bits in [0, end) that holds `count` bits from a multiple of `alignment` on; the lowest of
- * several. `end` if there is none.
+ * Start of the shortest run of clear bits in [0, end) that holds `count` bits from a multiple of `alignment` on;
+ * the lowest of several. `end` if there is none.
  */
 size_t bits_tightest_clear(const uint64_t *words, size_t end, size_t count, size_t alignment);
 

@@ -1,10 +1,10 @@
 /*
  * The part of a cache that the fast paths see, and the one constant closed cache.
  *
- * Of each class the cache holds an array stack of object pointers. `top` points past the last one, and the slot below the bottom
- * holds NULL: malloc loads top[-1] and finds out with that one load whether there is anything. `limit` is where the stack
- * is full. In the closed cache every class is empty for malloc and full for free, so whoever ends up there takes the door.
- * Class 0, "no class", is closed in every cache.
+ * Of each class the cache holds an array stack of object pointers. `top` points past the last one, and the slot
+ * below the bottom holds NULL: malloc loads top[-1] and finds out with that one load whether there is anything.
+ * `limit` is where the stack is full. In the closed cache every class is empty for malloc and full for free, so
+ * whoever ends up there takes the door. Class 0, "no class", is closed in every cache.
  */
 #ifndef TIERMALLOC_BASE_CLOSED_CACHE_H
 #define TIERMALLOC_BASE_CLOSED_CACHE_H

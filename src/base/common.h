@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 /* Single words that one thread writes while others read them, with no order needed. */
-#define load_relaxed(address) __atomic_load_n(address, __ATOMIC_RELAXED)
+#define load_relaxed(address)         __atomic_load_n(address, __ATOMIC_RELAXED)
 #define store_relaxed(address, value) __atomic_store_n(address, value, __ATOMIC_RELAXED)
 
 /* As gcc says it. */
@@ -20,19 +20,22 @@
 #endif
 #endif
 
-/* load_relaxed for the fast path: gcc does not fold an atomic load into a comparison, and a plain one is the same on every processor. */
+/*
+ * load_relaxed for the fast path: gcc does not fold an atomic load into a comparison, and a plain one is the same
+ * on every processor.
+ */
 #ifdef __SANITIZE_THREAD__
 #define load_folded(address) load_relaxed(address)
 #else
 #define load_folded(address) (*(address))
 #endif
 
-#define likely(condition) __builtin_expect(!!(condition), 1)
+#define likely(condition)   __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
-#define NOINLINE __attribute__((noinline))
+#define NOINLINE      __attribute__((noinline))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define COLD __attribute__((cold, noinline))
+#define COLD          __attribute__((cold, noinline))
 #define CACHE_ALIGNED __attribute__((aligned(64)))
 
 /* Of a variable that is declared in a header: reached without the global offset table. */

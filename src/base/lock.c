@@ -12,10 +12,11 @@
 #include "base/message.h"
 
 /* Critical sections are short (a batch of objects); spinning about one of them long saves most sleeps on two cores. */
-#define SPIN_ROUNDS 100
+#define SPIN_ROUNDS  100
 #define FORK_WAIT_NS 1000000
 
-__thread struct thread_state thread_state __attribute__((tls_model("initial-exec"))) = {.free_cache = (uintptr_t)&closed_cache};
+__thread struct thread_state thread_state
+	__attribute__((tls_model("initial-exec"))) = {.free_cache = (uintptr_t)&closed_cache};
 
 uint32_t thread_id(void)
 {

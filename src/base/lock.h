@@ -1,9 +1,9 @@
 /*
  * The one kind of lock: a futex word that holds its owner's thread id.
  *
- * The owner's name is what makes fork safe: a thread that forks takes every lock of the process (see process.c), may
- * find one of them its own (fork called in a signal handler that interrupted the allocator), and may allocate while
- * it holds them all (other libraries' fork handlers).
+ * The owner's name is what makes fork safe: a thread that forks takes every lock of the process (see process.c),
+ * may find one of them its own (fork called in a signal handler that interrupted the allocator), and may allocate
+ * while it holds them all (other libraries' fork handlers).
  *
  * Rule: no path holds two locks at a time, except fork.
  */
@@ -21,7 +21,7 @@
 #define LOCK_OWNER (~(LOCK_WAITERS | LOCK_FROZEN))
 
 struct lock {
-	uint32_t word;	 /* owner's thread id, with LOCK_WAITERS if somebody sleeps on it; 0 when free */
+	uint32_t word;   /* owner's thread id, with LOCK_WAITERS if somebody sleeps on it; 0 when free */
 	uint32_t nested; /* further acquisitions by the owner, possible during fork only (thread_state.forking) */
 };
 
@@ -34,8 +34,8 @@ static inline void lock_acquire(struct lock *lock)
 	uint32_t expected = 0;
 	uint32_t self = thread_state.id;
 
-	if (unlikely(self == 0) || unlikely(!__atomic_compare_exchange_n(&lock->word, &expected, self, false, __ATOMIC_ACQUIRE,
-									 __ATOMIC_RELAXED)))
+	if (unlikely(self == 0) || unlikely(!__atomic_compare_exchange_n(&lock->word, &expected, self, false,
+									 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)))
 		lock_acquire_slow(lock);
 }
 
@@ -50,10 +50,10 @@ static inline void lock_release(struct lock *lock)
 }
 
 enum lock_for_fork {
-	LOCK_TAKEN,	 /* now ours */
-	LOCK_OURS,	 /* has been ours before */
-	LOCK_OF_FORKER,	 /* of another thread that forks and can't give it back */
-	LOCK_NOT_TAKEN,	 /* not within about a millisecond */
+	LOCK_TAKEN,     /* now ours */
+	LOCK_OURS,      /* has been ours before */
+	LOCK_OF_FORKER, /* of another thread that forks and can't give it back */
+	LOCK_NOT_TAKEN, /* not within about a millisecond */
 };
 
 /* Takes the lock for fork, if that is possible soon. */
@@ -63,7 +63,10 @@ enum lock_for_fork lock_try_for_fork(struct lock *lock);
 void lock_freeze(struct lock *lock);
 void lock_thaw(struct lock *lock);
 
-/* From fork's beginning to its end this thread may take locks that it already has: its handlers may allocate. Calls may nest. */
+/*
+ * From fork's beginning to its end this thread may take locks that it already has: its handlers may allocate. Calls
+ * may nest.
+ */
 static inline void lock_allow_nesting(bool allowed)
 {
 	thread_state.forking = (uint8_t)(thread_state.forking + (allowed ? 1 : -1));

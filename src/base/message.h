@@ -29,8 +29,9 @@ void write_all(int descriptor, const char *bytes, size_t count);
 COLD _Noreturn void message_abort(const char *text);
 
 /*
- * Reports a wrong use: one line "tiermalloc: FUNCTION(POINTER): WHAT[; DETAIL]" on stderr, then abort(). `class_size` is the size of
- * the class in bytes (0: not known), `large_size` that of a large block (0: it is not one).
+ * Reports a wrong use: one line "tiermalloc: FUNCTION(POINTER): WHAT[; DETAIL]" on stderr, then abort().
+ * `class_size` is the size of the class in bytes (0: not known), `large_size` that of a large block (0: it is not
+ * one).
  */
 struct wrong_use {
 	const char *function;

@@ -1,6 +1,7 @@
 /*
- * Options from the environment: TIERMALLOC_CONF=key:value,key:value. Read once, before main, without allocating; not at all in a
- * process that runs with more rights than its caller. The table in options.c is what there is; the README explains it.
+ * Options from the environment: TIERMALLOC_CONF=key:value,key:value. Read once, before main, without allocating;
+ * not at all in a process that runs with more rights than its caller. The table in options.c is what there is; the
+ * README explains it.
  */
 #ifndef TIERMALLOC_BASE_OPTIONS_H
 #define TIERMALLOC_BASE_OPTIONS_H
@@ -8,9 +9,9 @@
 #include "base/common.h"
 
 struct options {
-	bool stats_print;	     /* statistics on stderr at exit */
-	bool deepbind;		     /* leave RTLD_DEEPBIND to dlopen */
-	size_t release_limit;	     /* bytes of free memory kept before giving back */
+	bool stats_print;            /* statistics on stderr at exit */
+	bool deepbind;               /* leave RTLD_DEEPBIND to dlopen */
+	size_t release_limit;        /* bytes of free memory kept before giving back */
 	size_t thread_cache_size;    /* bytes, over all threads */
 	size_t min_per_thread_cache; /* bytes */
 };

@@ -19,7 +19,7 @@
 #define MREMAP_DONTUNMAP 4
 #endif
 
-#define MAP_HEAP (MAP_PRIVATE | MAP_ANONYMOUS)
+#define MAP_HEAP       (MAP_PRIVATE | MAP_ANONYMOUS)
 #define HUGEPAGE_BYTES ((size_t)2 << 20)
 
 bool (*os_fault)(enum os_call call);
@@ -113,8 +113,8 @@ static enum os_result move_mapping(uintptr_t from, uintptr_t to, size_t bytes)
 }
 
 /*
- * An extent that has been moved and has grown since consists of several mappings, which one mremap does not take (before Linux
- * 6.17). They meet within few hugepages: these are copied, the others moved.
+ * An extent that has been moved and has grown since consists of several mappings, which one mremap does not take
+ * (before Linux 6.17). They meet within few hugepages: these are copied, the others moved.
  */
 static enum os_result move_by_hugepage(uintptr_t from, uintptr_t to, size_t bytes)
 {

@@ -44,7 +44,8 @@ enum os_result os_release(uintptr_t address, size_t bytes);
 
 /*
  * Moves the pages at `from` to `to`, replacing what is mapped there. Afterwards `from` is mapped and reads zero
- * (OS_DONE), or has been lost to another mapping of the process (OS_TAKEN: moved all the same). OS_FAILED: nothing moved.
+ * (OS_DONE), or has been lost to another mapping of the process (OS_TAKEN: moved all the same). OS_FAILED: nothing
+ * moved.
  */
 enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes);
 

@@ -1,9 +1,10 @@
 /*
  * The TLS block of a thread: all that the library keeps in thread-local storage.
  *
- * It starts out with the closed cache. For malloc that has to hold even before the TLS image has been copied, when all of it is zero:
- * IRELATIVE resolvers may allocate. So malloc's word is an offset from the constant closed cache (an address that needs no load), and
- * zero means that one. free, which nobody can need before malloc, has a pointer.
+ * It starts out with the closed cache. For malloc that has to hold even before the TLS image has been copied, when
+ * all of it is zero: IRELATIVE resolvers may allocate. So malloc's word is an offset from the constant closed cache
+ * (an address that needs no load), and zero means that one. free, which nobody can need before malloc, has a
+ * pointer.
  *
  * Initial-exec, so that the access is one load and one addition also in the shared object; the block is small
  * enough for the static TLS surplus of a process that loads the library with dlopen.
@@ -16,19 +17,19 @@
 struct thread_cache;
 
 enum thread_phase {
-	THREAD_NEW,	/* has not come to the door yet */
-	THREAD_OPEN,	/* has a cache */
-	THREAD_CLOSED,	/* exiting, or no cache could be had: central serves it directly */
+	THREAD_NEW,    /* has not come to the door yet */
+	THREAD_OPEN,   /* has a cache */
+	THREAD_CLOSED, /* exiting, or no cache could be had: central serves it directly */
 };
 
 struct thread_state {
 	uintptr_t malloc_offset; /* of the cache that malloc pops from, counted from closed_cache */
-	uintptr_t free_cache;	 /* address of the cache that free pushes on */
+	uintptr_t free_cache;    /* address of the cache that free pushes on */
 	struct thread_cache *cache;
 	uint32_t id; /* the kernel's thread id, 0 until asked for */
 	enum thread_phase phase;
 	uint8_t forking; /* forks under way: it holds locks for them, and may take them again */
-	bool in_door; /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
+	bool in_door;    /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
 };
 
 _Static_assert(sizeof(struct thread_state) <= 64, "the TLS block has to fit into the static TLS surplus");

@@ -1,9 +1,9 @@
 /*
  * The central tier: spans, the central free list of each class, and the transfer caches in front of them.
  *
- * Relies on the page heap below. A span serves the objects of one class, or is one large block; its descriptor, with a bit per free
- * object, lives in the metadata arena. Each class has a lock for its free list and one for its transfer cache. No two locks are
- * ever held together: spans are made and unmade outside.
+ * Relies on the page heap below. A span serves the objects of one class, or is one large block; its descriptor,
+ * with a bit per free object, lives in the metadata arena. Each class has a lock for its free list and one for its
+ * transfer cache. No two locks are ever held together: spans are made and unmade outside.
  */
 #ifndef TIERMALLOC_CENTRAL_CENTRAL_H
 #define TIERMALLOC_CENTRAL_CENTRAL_H
@@ -20,10 +20,10 @@ struct span {
 	uintptr_t start;
 	uint32_t pages;
 	uint32_t bucket_factor; /* free * bucket_factor >> 16 is the occupancy bucket */
-	uint16_t objects;	/* 0: a large block */
-	uint16_t free;		/* objects free in here */
-	uint16_t first_word;	/* no free object lies in a word below */
-	uint16_t touched;	/* objects from this one on were never handed out */
+	uint16_t objects;       /* 0: a large block */
+	uint16_t free;          /* objects free in here */
+	uint16_t first_word;    /* no free object lies in a word below */
+	uint16_t touched;       /* objects from this one on were never handed out */
 	uint8_t class;
 	uint8_t bucket;
 	bool kept;   /* empty, and counted as spare */
@@ -55,8 +55,8 @@ struct span *span_create(unsigned class);
 struct large_request {
 	size_t pages;
 	size_t alignment; /* in pages, a power of two */
-	bool zeroed;	  /* it will be cleared: zeroed pages are preferred */
-	bool at_top;	  /* it grows: above everything else */
+	bool zeroed;      /* it will be cleared: zeroed pages are preferred */
+	bool at_top;      /* it grows: above everything else */
 };
 
 /* Makes a large block. NULL: out of memory. */
@@ -65,19 +65,23 @@ struct span *span_create_large(const struct large_request *request);
 /* Gives the pages and the descriptor back. */
 void span_destroy(struct span *span);
 
-/* Shortens (lengthens) a large block in place. Shortening always works; lengthening if the pages that follow are free. */
+/*
+ * Shortens (lengthens) a large block in place. Shortening always works; lengthening if the pages that follow are
+ * free.
+ */
 void span_shrink(struct span *span, size_t pages);
 bool span_grow(struct span *span, size_t pages);
 
 /*
- * Moves a large block to where it has `pages` pages and room to grow, without copying. Returns its new span; the old one is gone.
- * NULL: not possible, nothing has changed.
+ * Moves a large block to where it has `pages` pages and room to grow, without copying. Returns its new span; the
+ * old one is gone. NULL: not possible, nothing has changed.
  */
 struct span *span_move(struct span *span, size_t pages);
 
 /*
- * Takes up to `count` objects of a class: end[-1] becomes the lowest address, and so on downward, so that a stack with `end` as its
- * top hands out neighbours in order. Returns how many; fewer than asked for only when out of memory.
+ * Takes up to `count` objects of a class: end[-1] becomes the lowest address, and so on downward, so that a stack
+ * with `end` as its top hands out neighbours in order. Returns how many; fewer than asked for only when out of
+ * memory.
  */
 size_t central_take(unsigned class, void **end, size_t count);
 
@@ -85,14 +89,14 @@ size_t central_take(unsigned class, void **end, size_t count);
 void *central_take_one(unsigned class, bool *zeroed);
 
 /*
- * Takes objects back. Stops the process with a message if one is not an object of this class, is not the start of one, or is free
- * already. `function` is named in the message.
+ * Takes objects back. Stops the process with a message if one is not an object of this class, is not the start of
+ * one, or is free already. `function` is named in the message.
  */
 void central_return(unsigned class, void **objects, size_t count, const char *function);
 
 /*
- * The same through the class's transfer cache, which exists only while `transfer_enabled`: with one thread there is nobody to
- * exchange with.
+ * The same through the class's transfer cache, which exists only while `transfer_enabled`: with one thread there is
+ * nobody to exchange with.
  */
 extern HIDDEN bool transfer_enabled;
 size_t transfer_take(unsigned class, void **end, size_t count);
@@ -107,9 +111,9 @@ void central_give_back_empty(bool all);
 struct class_statistics {
 	size_t spans;
 	size_t pages;
-	size_t objects;	       /* in all spans */
-	size_t central_free;   /* of those, free in the central list */
-	size_t transfer_free;  /* waiting in the transfer cache */
+	size_t objects;       /* in all spans */
+	size_t central_free;  /* of those, free in the central list */
+	size_t transfer_free; /* waiting in the transfer cache */
 };
 
 void central_read_statistics(unsigned class, struct class_statistics *statistics);

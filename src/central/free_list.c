@@ -1,11 +1,12 @@
 /*
  * The central free list of each class: which objects of which span are free, in bitmaps out of band.
  *
- * A span that becomes empty goes back to the page heap. Those of a few objects each may stay, within what the page heap would keep anyway
- * (pageheap_spare): making and unmaking them costs more than all the rest for a program that takes and frees large objects in turn.
+ * A span that becomes empty goes back to the page heap. Those of a few objects each may stay, within what the page
+ * heap would keep anyway (pageheap_spare): making and unmaking them costs more than all the rest for a program that
+ * takes and frees large objects in turn.
  *
- * Return works in chunks: objects are mapped to spans and checked before the lock is taken, with the bitmaps' cache lines on
- * their way meanwhile; under the lock only bits are set. Empty spans leave after the lock.
+ * Return works in chunks: objects are mapped to spans and checked before the lock is taken, with the bitmaps' cache
+ * lines on their way meanwhile; under the lock only bits are set. Empty spans leave after the lock.
  */
 #include "base/message.h"
 #include "central/central.h"
@@ -13,7 +14,10 @@
 #include "central/transfer_cache.h"
 #include "pageheap/pageheap.h"
 
-/* Objects per chunk of a return: 64 cache misses in flight are more than any processor overlaps, and the arrays stay small on the stack. */
+/*
+ * Objects per chunk of a return: 64 cache misses in flight are more than any processor overlaps, and the arrays
+ * stay small on the stack.
+ */
 #define CHUNK 64
 
 struct free_list {
@@ -49,7 +53,8 @@ static COLD _Noreturn void wrong_class(unsigned class, void *object, const char 
 	struct text text = {.buffer = what, .capacity = sizeof(what)};
 
 	if (real == 0 && (!inside || large_span_of((uintptr_t)object) == NULL))
-		wrong_object(class, object, function, "object is already free (double free), or a sized free of what was never allocated");
+		wrong_object(class, object, function,
+			     "object is already free (double free), or a sized free of what was never allocated");
 	text_string(&text, "size ");
 	text_number(&text, size_classes[class].size);
 	text_string(&text, " of a sized free does not fit the object's size");
@@ -258,7 +263,7 @@ static void give_back_kept(struct free_list *list, bool all)
 
 void central_give_back_empty(bool all)
 {
-	for (unsigned class = CLASS_COUNT - 1; class > 0 && (all || !pageheap_spare_fits()); class--)
+	for (unsigned class = CLASS_COUNT - 1; class > 0 && (all || !pageheap_spare_fits()); class --)
 		give_back_kept(&free_lists[class], all);
 }
 
@@ -378,7 +383,7 @@ const char *central_validate(void)
 {
 	const char *wrong = NULL;
 
-	for (unsigned class = 1; class < CLASS_COUNT && wrong == NULL; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT && wrong == NULL; class ++) {
 		lock_acquire(&free_lists[class].lock);
 		wrong = check_list(class);
 		lock_release(&free_lists[class].lock);

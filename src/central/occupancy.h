@@ -1,6 +1,6 @@
 /*
- * Occupancy buckets: the lists that the spans of one class with free objects are kept in, from fullest to emptiest. Within a list,
- * lower addresses tend to the front. Internal to the central tier; the class's lock guards them.
+ * Occupancy buckets: the lists that the spans of one class with free objects are kept in, from fullest to emptiest.
+ * Within a list, lower addresses tend to the front. Internal to the central tier; the class's lock guards them.
  */
 #ifndef TIERMALLOC_CENTRAL_OCCUPANCY_H
 #define TIERMALLOC_CENTRAL_OCCUPANCY_H
@@ -9,12 +9,15 @@
 
 #define OCCUPANCY_BUCKETS 8
 
-/* Times the number of free objects, shifted right by 16: the bucket, without a division. Always below OCCUPANCY_BUCKETS for a partly free span. */
+/*
+ * Times the number of free objects, shifted right by 16: the bucket, without a division. Always below
+ * OCCUPANCY_BUCKETS for a partly free span.
+ */
 #define OCCUPANCY_FACTOR(objects) (((uint32_t)OCCUPANCY_BUCKETS << 16) / (objects))
 
 struct occupancy {
 	struct span *heads[OCCUPANCY_BUCKETS]; /* rings: head->previous is the tail */
-	uint32_t filled;		       /* bit per bucket that is not empty */
+	uint32_t filled;                       /* bit per bucket that is not empty */
 };
 
 static inline uint8_t occupancy_bucket(const struct span *span)

@@ -50,7 +50,8 @@ struct span *span_create(unsigned class)
 	const struct size_class *info = &size_classes[class];
 	const struct page_request request = {.pages = info->pages,
 					     .alignment = 1,
-					     .kind = info->objects >= MANY_OBJECTS ? PAGES_MANY_OBJECTS : PAGES_FEW_OBJECTS};
+					     .kind = info->objects >= MANY_OBJECTS ? PAGES_MANY_OBJECTS
+										   : PAGES_FEW_OBJECTS};
 	struct span *span = create(&request, info->objects);
 
 	if (span == NULL)

@@ -1,6 +1,6 @@
 /*
- * The transfer cache of each class: a bounded array of objects that one thread has flushed and another may refill from, without the
- * spans being touched. Last in, first out: what comes out is warm.
+ * The transfer cache of each class: a bounded array of objects that one thread has flushed and another may refill
+ * from, without the spans being touched. Last in, first out: what comes out is warm.
  */
 #include <string.h>
 
@@ -8,7 +8,10 @@
 #include "central/central.h"
 #include "central/transfer_cache.h"
 
-/* No class keeps more than this here, whatever max_transfer_slots allows: idle memory has to stay small beside the thread caches. */
+/*
+ * No class keeps more than this here, whatever max_transfer_slots allows: idle memory has to stay small beside the
+ * thread caches.
+ */
 #define TRANSFER_BYTES ((size_t)256 << 10)
 
 struct transfer_cache {
@@ -105,7 +108,7 @@ size_t transfer_flush(void)
 {
 	size_t total = 0;
 
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
 		if (load_relaxed(&transfer_caches[class].count) != 0)
 			total += flush_class(class);
 	}

@@ -1,9 +1,9 @@
 /*
  * The frontend: each thread's cache, and the registry of all of them.
  *
- * Relies on the central tier. A cache belongs to one thread, which alone touches its stacks; the registry's lock guards the list
- * of caches. The functions here are called behind the door, where the thread's fast paths are closed; they hold no lock when they call
- * the central tier.
+ * Relies on the central tier. A cache belongs to one thread, which alone touches its stacks; the registry's lock
+ * guards the list of caches. The functions here are called behind the door, where the thread's fast paths are
+ * closed; they hold no lock when they call the central tier.
  */
 #ifndef TIERMALLOC_FRONTEND_FRONTEND_H
 #define TIERMALLOC_FRONTEND_FRONTEND_H
@@ -13,8 +13,8 @@
 struct lock;
 
 /*
- * An object of the class when the fast path found none: from the refilled stack, or from the central tier if this thread has no cache.
- * NULL: out of memory.
+ * An object of the class when the fast path found none: from the refilled stack, or from the central tier if this
+ * thread has no cache. NULL: out of memory.
  */
 void *frontend_allocate(unsigned class);
 
@@ -22,8 +22,8 @@ void *frontend_allocate(unsigned class);
 void *frontend_allocate_zeroed(unsigned class, bool *zeroed);
 
 /*
- * Takes an object that the fast path could not push. Stops the process if it is the one freed last. `function` is named in
- * messages.
+ * Takes an object that the fast path could not push. Stops the process if it is the one freed last. `function` is
+ * named in messages.
  */
 void frontend_free(unsigned class, void *object, const char *function);
 
@@ -40,7 +40,7 @@ size_t frontend_flush_thread(void);
 void frontend_forget_other_threads(void);
 
 struct frontend_limits {
-	size_t total;	   /* bytes that all caches may be grown to hold */
+	size_t total;      /* bytes that all caches may be grown to hold */
 	size_t per_thread; /* bytes that each may hold in any case */
 };
 void frontend_set_limits(const struct frontend_limits *limits);

@@ -1,6 +1,7 @@
 /*
- * The registry of all threads' caches, and the budget they share: what a cache may hold is charged against its grant, and grants are
- * drawn from the budget of all threads, or from another cache's grant, which then shrinks when its owner next passes the door.
+ * The registry of all threads' caches, and the budget they share: what a cache may hold is charged against its
+ * grant, and grants are drawn from the budget of all threads, or from another cache's grant, which then shrinks
+ * when its owner next passes the door.
  */
 #include "base/lock.h"
 #include "central/central.h"
@@ -16,7 +17,8 @@ static struct {
 	struct thread_cache *victim; /* where the next search for a grant to lower begins */
 	size_t count;
 	struct frontend_limits limits;
-	intptr_t pool; /* bytes of the budget that no cache has been granted; negative if the minimum per thread exceeds it */
+	intptr_t
+		pool; /* bytes of the budget that no cache has been granted; negative if the minimum per thread exceeds it */
 } registry = {
 	.limits = {THREAD_CACHE_SIZE, MIN_PER_THREAD_CACHE},
 	.pool = THREAD_CACHE_SIZE,
@@ -168,7 +170,7 @@ static const char *check_cache(const struct thread_cache *cache)
 {
 	size_t charged = 0;
 
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
 		size_t capacity = cache->capacity[class];
 
 		if (held_by(cache, class) > capacity || capacity > maximum(PEAK_CAPACITY, size_classes[class].capacity))

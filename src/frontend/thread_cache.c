@@ -1,10 +1,11 @@
 /*
  * The per-thread cache: growing, refilling, flushing and shrinking its stacks, under a budget over all threads.
  *
- * A stack starts with no slots: the first object of a class comes from the central tier directly. Then it has 7, 15, 31 ... slots (an array
- * whose first word is the NULL below the bottom), doubling as long as refills or flushes show that the present size is too
- * small, up to the class's capacity. Beyond that it grows only for a thread whose demand swings: that has emptied and filled the stack several
- * times in turn. What a cache may hold (its slots times the object size) is charged against its grant (registry.c).
+ * A stack starts with no slots: the first object of a class comes from the central tier directly. Then it has 7,
+ * 15, 31 ... slots (an array whose first word is the NULL below the bottom), doubling as long as refills or flushes
+ * show that the present size is too small, up to the class's capacity. Beyond that it grows only for a thread whose
+ * demand swings: that has emptied and filled the stack several times in turn. What a cache may hold (its slots
+ * times the object size) is charged against its grant (registry.c).
  */
 #include <string.h>
 
@@ -26,13 +27,13 @@
 #define STREAK_LIMIT 3
 
 /*
- * Flushes that count as one overage: a batch that is freed at once takes several, and the thread that allocates the next one is not to
- * find its stack halved (measured: 1000 objects of 1 KiB, 12 ns each with 1 here, 4.5 with 16).
+ * Flushes that count as one overage: a batch that is freed at once takes several, and the thread that allocates the
+ * next one is not to find its stack halved (measured: 1000 objects of 1 KiB, 12 ns each with 1 here, 4.5 with 16).
  */
 #define FLUSHES_PER_OVERAGE 16
 
 /* Each so many visits, a few classes are looked at, and the page heap is told the time. */
-#define VISITS_PER_TICK 512
+#define VISITS_PER_TICK  512
 #define CLASSES_PER_TICK 4
 
 static size_t array_bytes(size_t capacity)
@@ -54,7 +55,10 @@ static void set_no_array(struct thread_cache *cache, unsigned class)
 	cache->capacity[class] = 0;
 }
 
-/* Replaces a class's array by one of another capacity, which holds at least what is in it. False: no memory, nothing changed. */
+/*
+ * Replaces a class's array by one of another capacity, which holds at least what is in it. False: no memory,
+ * nothing changed.
+ */
 static bool resize(struct thread_cache *cache, unsigned class, size_t capacity)
 {
 	size_t held = held_by(cache, class);
@@ -120,9 +124,9 @@ static void note_direction(struct thread_cache *cache, unsigned class, int direc
 }
 
 /*
- * How many objects to refill or flush: an eighth of the stack after a turn, a quarter the next time in the same direction, then half. A
- * demand that swings by less than the stack holds so comes to rest: small steps find the number of objects that neither
- * runs out nor over.
+ * How many objects to refill or flush: an eighth of the stack after a turn, a quarter the next time in the same
+ * direction, then half. A demand that swings by less than the stack holds so comes to rest: small steps find the
+ * number of objects that neither runs out nor over.
  */
 static size_t step(const struct thread_cache *cache, unsigned class)
 {
@@ -178,8 +182,7 @@ static void tick(struct thread_cache *cache)
 /* Another thread has taken part of the grant. */
 static void honour_grant(struct thread_cache *cache)
 {
-	for (unsigned class = CLASS_COUNT - 1;
-	     class > 0 && cache->charged > load_relaxed(&cache->grant); class--) {
+	for (unsigned class = CLASS_COUNT - 1; class > 0 && cache->charged > load_relaxed(&cache->grant); class --) {
 		if (cache->capacity[class] != 0)
 			halve(cache, class);
 	}
@@ -238,8 +241,8 @@ void *frontend_allocate_zeroed(unsigned class, bool *zeroed)
 }
 
 /*
- * Whether a full stack should grow: if it is smaller than two batches, or was refilled since the last flush (it swings). A stack
- * that only ever overflows shrinks again: its thread frees what others allocate.
+ * Whether a full stack should grow: if it is smaller than two batches, or was refilled since the last flush (it
+ * swings). A stack that only ever overflows shrinks again: its thread frees what others allocate.
  */
 static bool should_grow(struct thread_cache *cache, unsigned class)
 {
@@ -249,7 +252,8 @@ static bool should_grow(struct thread_cache *cache, unsigned class)
 		return true;
 	if (cache->overages[class] < UINT8_MAX)
 		cache->overages[class]++;
-	if (cache->overages[class] > minimum((size_t)MAX_OVERAGES * FLUSHES_PER_OVERAGE, UINT8_MAX - 1) && cache->capacity[class] / 2u >= batches)
+	if (cache->overages[class] > minimum((size_t)MAX_OVERAGES * FLUSHES_PER_OVERAGE, UINT8_MAX - 1) &&
+	    cache->capacity[class] / 2u >= batches)
 		halve(cache, class);
 	return cache->overages[class] == 1;
 }
@@ -277,7 +281,8 @@ void frontend_free(unsigned class, void *object, const char *function)
 	count_visit(cache);
 	cache->visited[class] = true;
 	note_direction(cache, class, -1);
-	if (cache->stacks.top[class] == cache->stacks.limit[class] && !(should_grow(cache, class) && grow(cache, class))) {
+	if (cache->stacks.top[class] == cache->stacks.limit[class] &&
+	    !(should_grow(cache, class) && grow(cache, class))) {
 		if (cache->capacity[class] == 0) {
 			transfer_return(class, &object, 1, function);
 			return;
@@ -295,8 +300,8 @@ void frontend_open_thread(void)
 	if (thread_state.phase != THREAD_NEW)
 		return;
 	/*
-	 * The main thread's TLS block is wiped once if malloc ran before the TLS image was copied (IRELATIVE resolvers): its cache is
-	 * still in the registry then.
+	 * The main thread's TLS block is wiped once if malloc ran before the TLS image was copied (IRELATIVE
+	 * resolvers): its cache is still in the registry then.
 	 */
 	cache = registry_find(thread_id());
 	if (cache == NULL) {
@@ -304,7 +309,7 @@ void frontend_open_thread(void)
 		if (cache == NULL)
 			return;
 		cache->owner = thread_id();
-		for (unsigned class = 0; class < CLASS_COUNT; class++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
 			set_no_array(cache, class);
 		registry_add(cache);
 	}
@@ -316,7 +321,7 @@ static size_t flush_all(struct thread_cache *cache)
 {
 	size_t bytes = 0;
 
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
 		size_t held = held_by(cache, class);
 
 		if (held != 0)

@@ -19,14 +19,14 @@ struct thread_cache {
 	uint32_t owner;
 	uint32_t visits;
 	uint32_t next_class; /* to be looked at by the next tick */
-	size_t grant;	     /* bytes this cache may be charged; others may lower it */
+	size_t grant;        /* bytes this cache may be charged; others may lower it */
 	size_t charged;
 	uint16_t capacity[CLASS_COUNT]; /* slots */
-	uint8_t swings[CLASS_COUNT];	/* turns since the stack last grew */
-	int8_t streak[CLASS_COUNT];	/* how often it was found empty in a row, or (negative) full */
-	uint8_t overages[CLASS_COUNT];	/* flushes since the last refill */
-	bool visited[CLASS_COUNT];	/* has come here since the last look at the class, or has missed once */
-	uint16_t seen[CLASS_COUNT];	/* objects held at the last look */
+	uint8_t swings[CLASS_COUNT];    /* turns since the stack last grew */
+	int8_t streak[CLASS_COUNT];     /* how often it was found empty in a row, or (negative) full */
+	uint8_t overages[CLASS_COUNT];  /* flushes since the last refill */
+	bool visited[CLASS_COUNT];      /* has come here since the last look at the class, or has missed once */
+	uint16_t seen[CLASS_COUNT];     /* objects held at the last look */
 };
 
 _Static_assert(offsetof(struct thread_cache, stacks) == 0, "the fast paths find the stacks at the cache's address");

@@ -4,7 +4,7 @@
 #include "observe/statistics.h"
 
 struct row {
-	const char *name;	/* for people */
+	const char *name;       /* for people */
 	const char *identifier; /* in XML */
 	size_t value;
 };
@@ -65,7 +65,7 @@ void statistics_write(struct text *text)
 		text_string(text, "\n");
 	}
 	text_string(text, "classes, objects\n    size    spans       in use    cached  transfer     in spans\n");
-	for (unsigned class = 1; class < CLASS_COUNT; class++)
+	for (unsigned class = 1; class < CLASS_COUNT; class ++)
 		write_class(text, class);
 	text_flush(text);
 }
@@ -106,7 +106,7 @@ void statistics_write_xml(struct text *text)
 		text_string(text, "\"/>\n");
 	}
 	text_string(text, "<classes>\n");
-	for (unsigned class = 1; class < CLASS_COUNT; class++)
+	for (unsigned class = 1; class < CLASS_COUNT; class ++)
 		write_class_xml(text, class);
 	text_string(text, "</classes>\n</malloc>\n");
 	text_flush(text);

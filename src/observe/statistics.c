@@ -30,7 +30,7 @@ void statistics_read(struct statistics *statistics)
 	struct large_statistics large;
 
 	*statistics = (struct statistics){0};
-	for (unsigned class = 1; class < CLASS_COUNT; class++)
+	for (unsigned class = 1; class < CLASS_COUNT; class ++)
 		add_class(statistics, class);
 	central_read_large_statistics(&large);
 	statistics->in_use += large.bytes;

@@ -1,8 +1,8 @@
 /*
  * Statistics: what every tier holds, gathered on demand. Nothing is counted for their sake on any fast path.
  *
- * The tiers are read one after the other: with other threads at work the figures belong to slightly different moments. They add up
- * exactly when the heap stands still.
+ * The tiers are read one after the other: with other threads at work the figures belong to slightly different
+ * moments. They add up exactly when the heap stands still.
  */
 #ifndef TIERMALLOC_OBSERVE_STATISTICS_H
 #define TIERMALLOC_OBSERVE_STATISTICS_H
@@ -19,14 +19,14 @@
  * pages.free + pages.released.
  */
 struct statistics {
-	size_t in_use;	     /* in blocks that the program has, whole classes and pages */
+	size_t in_use;       /* in blocks that the program has, whole classes and pages */
 	size_t in_use_large; /* of these, in large blocks */
 	size_t large_blocks; /* a number */
-	size_t cached;	     /* free, in threads' caches */
+	size_t cached;       /* free, in threads' caches */
 	size_t transfer;     /* free, in transfer caches */
 	size_t central_free; /* free, in spans */
 	size_t span_waste;   /* tails of spans that hold no whole object */
-	size_t spans;	     /* a number */
+	size_t spans;        /* a number */
 	struct pageheap_statistics pages;
 	struct arena_statistics metadata;
 	struct frontend_statistics threads;

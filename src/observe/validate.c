@@ -5,7 +5,7 @@
 
 static const char *check_classes(void)
 {
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
 		struct class_totals totals;
 
 		statistics_read_class(class, &totals);
@@ -29,7 +29,8 @@ static const char *check_sums(void)
 
 const char *heap_validate(void)
 {
-	const char *(*const checks[])(void) = {frontend_validate, central_validate, pageheap_validate, check_classes, check_sums};
+	const char *(*const checks[])(void) = {frontend_validate, central_validate, pageheap_validate, check_classes,
+					       check_sums};
 
 	for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
 		const char *wrong = checks[i]();

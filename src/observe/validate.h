@@ -1,5 +1,6 @@
 /*
- * The whole-heap validator, for tests and debugging: every structure of every tier against the others, and the sum of all bytes.
+ * The whole-heap validator, for tests and debugging: every structure of every tier against the others, and the sum
+ * of all bytes.
  */
 #ifndef TIERMALLOC_OBSERVE_VALIDATE_H
 #define TIERMALLOC_OBSERVE_VALIDATE_H

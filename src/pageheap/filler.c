@@ -1,11 +1,12 @@
 /*
- * The filler: lists of partly used hugepages. There is one per length of the longest free range and eighth of fullness, so that the
- * first list that is not empty, from the wanted length on, holds the tightest fit, and of these the fullest.
+ * The filler: lists of partly used hugepages. There is one per length of the longest free range and eighth of
+ * fullness, so that the first list that is not empty, from the wanted length on, holds the tightest fit, and of
+ * these the fullest.
  */
 #include "pageheap/hugepage.h"
 
 #define FULLNESS_STEPS 8
-#define LISTS ((HUGEPAGE_PAGES + 1) * FULLNESS_STEPS)
+#define LISTS          ((HUGEPAGE_PAGES + 1) * FULLNESS_STEPS)
 
 _Static_assert(LISTS < UINT16_MAX, "a record names its list in 16 bits");
 
@@ -112,7 +113,8 @@ size_t filler_emptiest_backed(void)
 	size_t few = emptiest_backed_of(&fillers[PAGES_FEW_OBJECTS]);
 	size_t many = emptiest_backed_of(&fillers[PAGES_MANY_OBJECTS]);
 
-	if (few == NO_HUGEPAGE || (many != NO_HUGEPAGE && hugepage_records[many].used_count < hugepage_records[few].used_count))
+	if (few == NO_HUGEPAGE ||
+	    (many != NO_HUGEPAGE && hugepage_records[many].used_count < hugepage_records[few].used_count))
 		return many;
 	return few;
 }

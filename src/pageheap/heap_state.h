@@ -1,5 +1,6 @@
 /*
- * What the files of the page heap share: its lock, its counters, and the sets of free hugepages. Internal to this tier.
+ * What the files of the page heap share: its lock, its counters, and the sets of free hugepages. Internal to this
+ * tier.
  */
 #ifndef TIERMALLOC_PAGEHEAP_HEAP_STATE_H
 #define TIERMALLOC_PAGEHEAP_HEAP_STATE_H
@@ -12,11 +13,11 @@
 
 struct heap_state {
 	struct lock lock;
-	size_t top;		/* hugepages below it have been looked at: mapped, given back, or found foreign */
+	size_t top;             /* hugepages below it have been looked at: mapped, given back, or found foreign */
 	size_t first_available; /* no available hugepage lies below */
-	size_t mapped;		/* hugepages */
-	size_t whole_free;	/* mapped hugepages that are wholly free */
-	size_t used;		/* pages, as the next ones */
+	size_t mapped;          /* hugepages */
+	size_t whole_free;      /* mapped hugepages that are wholly free */
+	size_t used;            /* pages, as the next ones */
 	size_t released;
 	size_t whole_backed; /* backed pages in wholly free hugepages */
 	uint64_t released_total;

@@ -1,8 +1,9 @@
 /*
  * One hugepage's record, and the filler: lists of the partly used hugepages, by their longest free range.
  *
- * A page is used (somebody has it) or free; a free page is backed (memory of ours that is not in use) or released (the system has
- * the memory, the page reads zero). Pages start out released. The page heap's lock guards all of this.
+ * A page is used (somebody has it) or free; a free page is backed (memory of ours that is not in use) or released
+ * (the system has the memory, the page reads zero). Pages start out released. The page heap's lock guards all of
+ * this.
  */
 #ifndef TIERMALLOC_PAGEHEAP_HUGEPAGE_H
 #define TIERMALLOC_PAGEHEAP_HUGEPAGE_H
@@ -24,15 +25,15 @@ enum hugepage_state {
 struct hugepage {
 	uint64_t used[HUGEPAGE_WORDS];
 	uint64_t released[HUGEPAGE_WORDS]; /* free and not backed */
-	uint32_t next;	   /* in the filler's list: hugepage number + 1, 0 ends it */
+	uint32_t next;                     /* in the filler's list: hugepage number + 1, 0 ends it */
 	uint32_t previous;
 	uint32_t released_at; /* milliseconds (see release.c) of the last release of pages in here; 0: never */
 	uint16_t used_count;
 	uint16_t released_count;
 	uint16_t longest; /* pages in the longest free range */
-	uint16_t list; /* the filler's list it is in, plus 1; 0: none */
-	uint8_t state; /* enum hugepage_state */
-	uint8_t kind;  /* enum page_kind, while partly used */
+	uint16_t list;    /* the filler's list it is in, plus 1; 0: none */
+	uint8_t state;    /* enum hugepage_state */
+	uint8_t kind;     /* enum page_kind, while partly used */
 };
 
 /* Free pages that are backed. */
@@ -51,8 +52,8 @@ void filler_insert(size_t number);
 #define NO_HUGEPAGE SIZE_MAX
 
 /*
- * The hugepage of this kind with the tightest free range that holds `pages` pages at a multiple of `alignment`, of those the
- * fullest; *first is the range's first page in it.
+ * The hugepage of this kind with the tightest free range that holds `pages` pages at a multiple of `alignment`, of
+ * those the fullest; *first is the range's first page in it.
  */
 size_t filler_find(enum page_kind kind, size_t pages, size_t alignment, size_t *first);
 

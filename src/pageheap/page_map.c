@@ -12,7 +12,10 @@
 #define TEBIBYTE ((uintptr_t)1 << 40)
 #define ATTEMPTS 16
 
-/* Where windows may lie: the first for 47-bit address spaces, the second for 39-bit ones and under tools that keep the middle to themselves. */
+/*
+ * Where windows may lie: the first for 47-bit address spaces, the second for 39-bit ones and under tools that keep
+ * the middle to themselves.
+ */
 struct placement {
 	uintptr_t lowest;
 	uintptr_t highest; /* of the base */
@@ -32,7 +35,7 @@ struct hugepage *hugepage_records;
 
 static struct {
 	size_t capacity; /* hugepages */
-	size_t covered;	 /* hugepages */
+	size_t covered;  /* hugepages */
 	size_t bytes;
 } arrays;
 
@@ -73,7 +76,8 @@ static struct slice slice_of(uintptr_t array, size_t entry_bytes, size_t from, s
 {
 	size_t os_page = os_page_size();
 
-	return (struct slice){round_up(array + from * entry_bytes, os_page), round_up(array + to * entry_bytes, os_page)};
+	return (struct slice){round_up(array + from * entry_bytes, os_page),
+			      round_up(array + to * entry_bytes, os_page)};
 }
 
 /* Maps the three arrays for at least so many hugepages; undoes what it did if one of them can't be had. */

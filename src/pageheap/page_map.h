@@ -1,11 +1,13 @@
 /*
- * The window and the page map: flat arrays beside the heap that say, for each page, which class its objects have and which span it
- * belongs to. The class stands there as the offset that free needs: that of the class's stack in a cache.
+ * The window and the page map: flat arrays beside the heap that say, for each page, which class its objects have
+ * and which span it belongs to. The class stands there as the offset that free needs: that of the class's stack in
+ * a cache.
  *
  * Layout, upward: metadata arena, hugepage records, span references, class map, heap. The class map has room for
- * CLASS_MAP_DISTANCE bytes and the heap starts where it ends, so that free reaches a page's class at a constant displacement from
- * window_base. Nothing is reserved: all of it is mapped in steps as the heap grows (the page heap's lock guards growth; entries
- * belong to whoever owns the pages, and are read without a lock by free, whose caller owns the object).
+ * CLASS_MAP_DISTANCE bytes and the heap starts where it ends, so that free reaches a page's class at a constant
+ * displacement from window_base. Nothing is reserved: all of it is mapped in steps as the heap grows (the page
+ * heap's lock guards growth; entries belong to whoever owns the pages, and are read without a lock by free, whose
+ * caller owns the object).
  */
 #ifndef TIERMALLOC_PAGEHEAP_PAGE_MAP_H
 #define TIERMALLOC_PAGEHEAP_PAGE_MAP_H
@@ -15,7 +17,7 @@
 #include "size_classes.h"
 
 #define HUGEPAGE_SHIFT 21
-#define HUGEPAGE_SIZE ((size_t)1 << HUGEPAGE_SHIFT)
+#define HUGEPAGE_SIZE  ((size_t)1 << HUGEPAGE_SHIFT)
 #define HUGEPAGE_PAGES (HUGEPAGE_SIZE >> PAGE_SHIFT)
 
 /* The largest displacement that an x86-64 instruction can hold. */
@@ -25,7 +27,7 @@ struct span;
 struct hugepage;
 
 struct window {
-	uintptr_t base;	  /* start of the heap */
+	uintptr_t base;   /* start of the heap */
 	uintptr_t extent; /* bytes from base up to the end of what has ever been mapped; 0 until there is a heap */
 };
 

@@ -1,6 +1,6 @@
 /*
- * The page heap's allocation policy: runs of less than a hugepage go through the filler, longer ones to the lowest sufficient run of
- * free hugepages, whose last one's tail the filler gets.
+ * The page heap's allocation policy: runs of less than a hugepage go through the filler, longer ones to the lowest
+ * sufficient run of free hugepages, whose last one's tail the filler gets.
  */
 #include "pageheap/pageheap.h"
 
@@ -181,8 +181,8 @@ static void note_run_mapped(size_t first, size_t count)
 }
 
 /*
- * Maps hugepages that have no addresses. OS_TAKEN: some belong to somebody else; they are found by halving and marked, the others
- * are mapped.
+ * Maps hugepages that have no addresses. OS_TAKEN: some belong to somebody else; they are found by halving and
+ * marked, the others are mapped.
  */
 static enum os_result map_unmapped(size_t first, size_t count)
 {
@@ -196,7 +196,8 @@ static enum os_result map_unmapped(size_t first, size_t count)
 		note_foreign(first);
 		return OS_TAKEN;
 	}
-	if (map_unmapped(first, count / 2) == OS_FAILED || map_unmapped(first + count / 2, count - count / 2) == OS_FAILED)
+	if (map_unmapped(first, count / 2) == OS_FAILED ||
+	    map_unmapped(first + count / 2, count - count / 2) == OS_FAILED)
 		return OS_FAILED;
 	return OS_TAKEN;
 }
@@ -313,7 +314,8 @@ static size_t find_in_filler(const struct page_request *request)
 		first = 0;
 	}
 	if (number == NO_HUGEPAGE)
-		number = filler_find((enum page_kind)(PAGE_KINDS - 1 - request->kind), request->pages, request->alignment, &first);
+		number = filler_find((enum page_kind)(PAGE_KINDS - 1 - request->kind), request->pages,
+				     request->alignment, &first);
 	return number == NO_HUGEPAGE ? NO_HUGEPAGE : number * HUGEPAGE_PAGES + first;
 }
 
@@ -330,8 +332,9 @@ static size_t find_hugepage_run(const struct page_request *request)
 }
 
 /*
- * Where zeroed pages are wanted and only some are known to be so, the others are given back to the system, which clears them when they are
- * touched: clearing all would touch all. Pages that are all backed are left to be cleared by the caller.
+ * Where zeroed pages are wanted and only some are known to be so, the others are given back to the system, which
+ * clears them when they are touched: clearing all would touch all. Pages that are all backed are left to be cleared
+ * by the caller.
  */
 static void unback_mixed(size_t page, size_t pages)
 {

@@ -1,8 +1,8 @@
 /*
  * The page heap: hands out runs of pages from hugepages, takes them back, and gives memory back to the system.
  *
- * Relies on base/os, base/bits and the window (page_map.h). One lock guards all of it; callers hold no other lock. All sizes in
- * pages unless a name says bytes; addresses are page-aligned.
+ * Relies on base/os, base/bits and the window (page_map.h). One lock guards all of it; callers hold no other lock.
+ * All sizes in pages unless a name says bytes; addresses are page-aligned.
  */
 #ifndef TIERMALLOC_PAGEHEAP_PAGEHEAP_H
 #define TIERMALLOC_PAGEHEAP_PAGEHEAP_H
@@ -37,7 +37,10 @@ bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 /* Takes pages back. `remap`: they have been moved to (see pageheap_move) and are mapped anew, to read zero. */
 void pageheap_free(uintptr_t address, size_t pages, bool remap);
 
-/* Adds the pages that follow a run to it, if they are free or beyond the heap's end. *zeroed: they are known to read zero. */
+/*
+ * Adds the pages that follow a run to it, if they are free or beyond the heap's end. *zeroed: they are known to
+ * read zero.
+ */
 bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed);
 
 /* Moves the pages of a run over the first ones of another, and takes the old run back. False: nothing has changed. */
@@ -53,23 +56,23 @@ void pageheap_tick(void);
 void pageheap_set_release_limit(size_t bytes);
 
 /*
- * Empty spans that the central tier keeps count against what the page heap may keep. Add: false if they would not fit. Fits: whether they
- * still do, as the amount changes. All without the lock.
+ * Empty spans that the central tier keeps count against what the page heap may keep. Add: false if they would not
+ * fit. Fits: whether they still do, as the amount changes. All without the lock.
  */
 bool pageheap_spare_add(size_t pages);
 void pageheap_spare_remove(size_t pages);
 bool pageheap_spare_fits(void);
 
 struct pageheap_statistics {
-	size_t mapped;	  /* bytes of address space in mapped hugepages = used + free + released */
-	size_t used;	  /* bytes in runs handed out */
-	size_t free;	  /* bytes free and backed */
+	size_t mapped;    /* bytes of address space in mapped hugepages = used + free + released */
+	size_t used;      /* bytes in runs handed out */
+	size_t free;      /* bytes free and backed */
 	size_t released;  /* bytes free and not backed */
 	size_t hugepages; /* mapped */
 	size_t whole_free_hugepages;
-	size_t map_bytes; /* address space of the page map's arrays */
+	size_t map_bytes;        /* address space of the page map's arrays */
 	uint64_t released_total; /* bytes ever given back */
-	size_t release_limit;	 /* bytes kept at present before giving back */
+	size_t release_limit;    /* bytes kept at present before giving back */
 };
 
 void pageheap_read_statistics(struct pageheap_statistics *statistics);

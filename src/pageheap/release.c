@@ -1,11 +1,12 @@
 /*
  * Giving memory back: how much free memory the heap keeps, and what it gives back first.
  *
- * The rule: free memory may be kept up to `base` bytes and an eighth of what is in use, plus the *regret*: the bytes that were taken into
- * use again within a second of being given back, as far as that is a noticeable part of the second's work. A program whose demand
- * swings so fast pays for the first swings and is then left alone; the regret halves every second. What exceeds the rule goes
- * back at once, from the free that caused it or from the next tick of a slow path: no thread is needed. Whole free hugepages go
- * first, the highest before the others, then free pages of partly used ones.
+ * The rule: free memory may be kept up to `base` bytes and an eighth of what is in use, plus the *regret*: the
+ * bytes that were taken into use again within a second of being given back, as far as that is a noticeable part of
+ * the second's work. A program whose demand swings so fast pays for the first swings and is then left alone; the
+ * regret halves every second. What exceeds the rule goes back at once, from the free that caused it or from the
+ * next tick of a slow path: no thread is needed. Whole free hugepages go first, the highest before the others, then
+ * free pages of partly used ones.
  *
  * Empty spans that the central tier keeps count as well (pageheap_spare_add).
  *
@@ -14,14 +15,17 @@
 #include "base/os.h"
 #include "pageheap/heap_state.h"
 
-/* Kept without any regret: two hugepages. Below the smallest peer's, and enough for the come and go of small programs. */
+/*
+ * Kept without any regret: two hugepages. Below the smallest peer's, and enough for the come and go of small
+ * programs.
+ */
 #define BASE_LIMIT ((size_t)4 << 20)
 
 #define REGRET_WINDOW_MS 1000
 
 /*
- * Taken again within a second without regret: giving so much back and faulting it in again costs some 30 ms, or 3 % of the second. It
- * keeps a program that repeats a peak now and then from being taken for one that swings.
+ * Taken again within a second without regret: giving so much back and faulting it in again costs some 30 ms, or 3 %
+ * of the second. It keeps a program that repeats a peak now and then from being taken for one that swings.
  */
 #define UNREGRETTED ((size_t)64 << 20)
 
@@ -30,11 +34,11 @@
 static struct {
 	size_t base_pages;
 	size_t regret_pages;
-	size_t retaken_pages;	   /* in the present second */
+	size_t retaken_pages;      /* in the present second */
 	uint32_t regret_halved_at; /* milliseconds; the present second began then */
-	size_t spare_pages;	   /* empty spans kept above; atomic, as the next one */
-	size_t keep_pages;	   /* base and regret */
-	bool useless;		   /* the system refuses (locked memory): tried again at the next tick */
+	size_t spare_pages;        /* empty spans kept above; atomic, as the next one */
+	size_t keep_pages;         /* base and regret */
+	bool useless;              /* the system refuses (locked memory): tried again at the next tick */
 } release = {.base_pages = BASE_LIMIT >> PAGE_SHIFT, .keep_pages = BASE_LIMIT >> PAGE_SHIFT};
 
 static void set_keep(size_t base, size_t regret)
@@ -155,7 +159,8 @@ static size_t release_whole(size_t number)
 	bool unmap = os_addresses_are_scarce();
 	enum os_result result;
 
-	result = unmap ? os_unmap(address_of(number, 0), HUGEPAGE_SIZE) : os_release(address_of(number, 0), HUGEPAGE_SIZE);
+	result = unmap ? os_unmap(address_of(number, 0), HUGEPAGE_SIZE)
+		       : os_release(address_of(number, 0), HUGEPAGE_SIZE);
 	if (result != OS_DONE)
 		return 0;
 	heap_leave_free(number);

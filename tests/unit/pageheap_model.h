@@ -7,6 +7,8 @@
 #ifndef TIERMALLOC_TESTS_UNIT_PAGEHEAP_MODEL_H
 #define TIERMALLOC_TESTS_UNIT_PAGEHEAP_MODEL_H
 
+#include <sys/resource.h>
+
 #include "base/bits.h"
 #include "base/os.h"
 #include "pageheap/heap_state.h"
@@ -205,6 +207,39 @@ UNUSED static void model_free_all(void)
 	}
 	assert_int_equal(model.pages, 0);
 	model_check_all();
+}
+
+/* With a limit on addresses whole hugepages are unmapped instead of released. This one is far above what any build needs. */
+UNUSED static void make_addresses_scarce(bool scarce)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
+	limit.rlim_cur = scarce ? (rlim_t)1 << 50 : limit.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+	assert_int_equal(os_addresses_are_scarce(), scarce);
+}
+
+/* Takes hugepages, from this run of the model on, until none that has addresses is wholly free. */
+UNUSED static void model_use_up_free(struct run *run)
+{
+	const struct page_request request = {.pages = HUGEPAGE_PAGES, .alignment = 1, .kind = PAGES_FEW_OBJECTS};
+
+	for (; run < model.runs + MODEL_RUNS && heap_statistics().whole_free_hugepages != 0; run++) {
+		if (run->address == 0)
+			assert_true(model_allocate(run, &request));
+	}
+}
+
+/* When nothing is in use: gives all addresses back. Hugepages are taken once more for it, as those with no memory keep theirs. */
+UNUSED static void model_unmap_all(void)
+{
+	model_use_up_free(model.runs);
+	make_addresses_scarce(true);
+	model_free_all();
+	pageheap_release(0);
+	make_addresses_scarce(false);
+	assert_int_equal(heap_statistics().mapped, 0);
 }
 
 #endif

@@ -248,7 +248,7 @@ static struct outcome run_child(int kind, size_t first, size_t last)
 #define NEVER SIZE_MAX
 
 /* Tries so many of the calls, spread evenly, the first ones and the last one always. */
-#define TRIED (SANITIZED ? 10 : 30)
+#define TRIED (SANITIZED ? 10 : 20)
 
 static size_t next_tried(size_t call, size_t calls)
 {

@@ -4,8 +4,6 @@
  */
 #include "support.h"
 
-#include <sys/resource.h>
-
 #include "pageheap_model.h"
 
 #define FOREIGN_BYTES ((size_t)8192)
@@ -49,8 +47,8 @@ static void take(struct run *run, size_t pages, bool at_top)
 /* So that the next hugepage is new. */
 static void use_up_free(void)
 {
-	for (size_t i = 100; i < MODEL_RUNS && heap_statistics().whole_free_hugepages != 0; i++)
-		take(&model.runs[i], HUGEPAGE_PAGES, false);
+	model_use_up_free(&model.runs[100]);
+	assert_int_equal(heap_statistics().whole_free_hugepages, 0);
 }
 
 /* At the begin, in the midst and at the end of the very next hugepages. */
@@ -168,15 +166,6 @@ static void far_larger_run(void **unused)
 	}
 	model_free(run);
 	model_check_all();
-}
-
-static void make_addresses_scarce(bool scarce)
-{
-	struct rlimit limit;
-
-	assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
-	limit.rlim_cur = scarce ? (rlim_t)1 << 50 : limit.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
 }
 
 /* Addresses that the heap has given back, and that somebody has taken since. */
