@@ -99,17 +99,30 @@ enum os_result os_release(uintptr_t address, size_t bytes)
 	return failed ? OS_FAILED : OS_DONE;
 }
 
-/* One mremap of pages that lie in one mapping of the kernel. */
+/* Puts fresh memory where there is a mapping of ours, or where mremap has just removed one. */
+static bool map_fresh(uintptr_t address, size_t bytes)
+{
+	return mmap((void *)address, bytes, PROT_READ | PROT_WRITE, MAP_HEAP | MAP_FIXED, -1, 0) != MAP_FAILED;
+}
+
+/*
+ * One mremap of pages that lie in one mapping of the kernel. Before Linux 6.17 it removes the target before it
+ * looks at the source: if it fails, the target is mapped anew. errno is mremap's.
+ */
 static enum os_result move_mapping(uintptr_t from, uintptr_t to, size_t bytes)
 {
 	const int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+	int error;
 
 	if (mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to) != MAP_FAILED)
 		return OS_DONE;
 	/* Since Linux 5.7 only; EFAULT says that there is more than one mapping. */
-	if (errno != EINVAL || mremap((void *)from, bytes, bytes, flags, (void *)to) == MAP_FAILED)
-		return OS_FAILED;
-	return os_map(from, bytes) == OS_DONE ? OS_DONE : OS_TAKEN;
+	if (errno == EINVAL && mremap((void *)from, bytes, bytes, flags, (void *)to) != MAP_FAILED)
+		return os_map(from, bytes) == OS_DONE ? OS_DONE : OS_TAKEN;
+	error = errno;
+	map_fresh(to, bytes);
+	errno = error;
+	return OS_FAILED;
 }
 
 /*
@@ -128,7 +141,9 @@ static enum os_result move_by_hugepage(uintptr_t from, uintptr_t to, size_t byte
 			result = OS_TAKEN;
 		} else if (moved == OS_FAILED) {
 			memcpy((void *)(to + at), (void *)(from + at), part);
-			madvise((void *)(from + at), part, MADV_DONTNEED);
+			/* Not madvise, which refuses locked memory: the caller counts on zeros. */
+			if (!map_fresh(from + at, part))
+				memset((void *)(from + at), 0, part);
 		}
 	}
 	return result;

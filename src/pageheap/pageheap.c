@@ -285,6 +285,16 @@ static size_t find_hugepages(size_t count, size_t alignment)
 	return align_number(heap.top, alignment);
 }
 
+/* A free hugepage that has its addresses already: the last resort when the system gives no new ones. */
+static size_t find_mapped_hugepage(void)
+{
+	size_t number = bits_next_set(heap.available, heap.first_available, heap.top);
+
+	while (number < heap.top && hugepage_records[number].state != HUGEPAGE_MAPPED)
+		number = bits_next_set(heap.available, number + 1, heap.top);
+	return number < heap.top ? number : NO_HUGEPAGE;
+}
+
 /* Finds and maps a run of wholly free hugepages. */
 static size_t obtain_hugepages(size_t count, size_t alignment, bool at_top)
 {
@@ -298,7 +308,7 @@ static size_t obtain_hugepages(size_t count, size_t alignment, bool at_top)
 		if (result == OS_DONE)
 			return first;
 		if (result == OS_FAILED)
-			return NO_HUGEPAGE;
+			return count == 1 && alignment == 1 ? find_mapped_hugepage() : NO_HUGEPAGE;
 	}
 	return NO_HUGEPAGE;
 }

@@ -269,12 +269,29 @@ void pageheap_tick(void)
 	lock_release(&heap.lock);
 }
 
+/*
+ * Hugepages whose memory has gone already, by a move or before addresses became scarce, still have addresses to
+ * give back.
+ */
+static void unmap_released(void)
+{
+	for (size_t number = bits_next_set(heap.available, 0, heap.top); number < heap.top;
+	     number = bits_next_set(heap.available, number + 1, heap.top)) {
+		const struct hugepage *hugepage = &hugepage_records[number];
+
+		if (hugepage->state == HUGEPAGE_MAPPED && hugepage_backed_free(hugepage) == 0)
+			release_whole(number);
+	}
+}
+
 size_t pageheap_release(size_t keep)
 {
 	size_t pages;
 
 	lock_acquire(&heap.lock);
 	pages = release_down_to(keep >> PAGE_SHIFT);
+	if (os_addresses_are_scarce())
+		unmap_released();
 	lock_release(&heap.lock);
 	return pages << PAGE_SHIFT;
 }

@@ -1,8 +1,9 @@
 /*
- * A simple model of the page heap for its tests: which pages are whose, what they contain, and how many there are.
+ * A simple model of the page heap for its tests: which pages are whose, what they contain, and how many there
+ * are.
  *
- * Each page of a run carries its owner's mark at both ends. Relies on support.h and the page heap's header; runs checks after
- * each operation. Include support.h first.
+ * Each page of a run carries its owner's mark at both ends. Relies on support.h and the page heap's header;
+ * runs checks after each operation. Include support.h first.
  */
 #ifndef TIERMALLOC_TESTS_UNIT_PAGEHEAP_MODEL_H
 #define TIERMALLOC_TESTS_UNIT_PAGEHEAP_MODEL_H
@@ -15,7 +16,7 @@
 #include "pageheap/page_map.h"
 #include "pageheap/pageheap.h"
 
-#define MODEL_RUNS 256
+#define MODEL_RUNS  256
 #define MODEL_PAGES ((size_t)1 << 20) /* of window that the model knows about */
 
 struct run {
@@ -55,7 +56,8 @@ UNUSED static void model_mark(const struct run *run, size_t from)
 UNUSED static void model_check_marks(const struct run *run)
 {
 	for (size_t page = 0; page < run->pages; page++) {
-		if (*page_start(run->address, page) != run->mark + page || *page_end(run->address, page) != ~(run->mark + page))
+		if (*page_start(run->address, page) != run->mark + page ||
+		    *page_end(run->address, page) != ~(run->mark + page))
 			fail_msg("page %zu of the run at %p has lost its contents", page, (void *)run->address);
 	}
 }
@@ -177,7 +179,10 @@ UNUSED static bool model_grow(struct run *run, size_t pages)
 	return true;
 }
 
-/* To a run of `pages` pages, not fewer than it has. False: no memory, or not to be moved; nothing has changed then. */
+/*
+ * To a run of `pages` pages, not fewer than it has. False: no memory, or not to be moved; nothing has changed
+ * then.
+ */
 UNUSED static bool model_move(struct run *run, size_t pages)
 {
 	const struct page_request request = {.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = true};
@@ -209,7 +214,10 @@ UNUSED static void model_free_all(void)
 	model_check_all();
 }
 
-/* With a limit on addresses whole hugepages are unmapped instead of released. This one is far above what any build needs. */
+/*
+ * With a limit on addresses whole hugepages are unmapped instead of released. This one is far above what any
+ * build needs.
+ */
 UNUSED static void make_addresses_scarce(bool scarce)
 {
 	struct rlimit limit;
@@ -231,7 +239,10 @@ UNUSED static void model_use_up_free(struct run *run)
 	}
 }
 
-/* When nothing is in use: gives all addresses back. Hugepages are taken once more for it, as those with no memory keep theirs. */
+/*
+ * When nothing is in use: gives all addresses back. Hugepages are taken once more for it, as those with no
+ * memory keep theirs.
+ */
 UNUSED static void model_unmap_all(void)
 {
 	model_use_up_free(model.runs);

@@ -1,6 +1,6 @@
 /*
- * What the unit tests share: cmocka, random numbers with a printed seed, and a look at what a piece of code writes on
- * stderr, in this process or in a child that is expected to die.
+ * What the unit tests share: cmocka, random numbers with a printed seed, and a look at what a piece of code
+ * writes on stderr, in this process or in a child that is expected to die.
  *
  * Relies on cmocka and POSIX. Nothing here takes memory from the library.
  */
@@ -29,7 +29,7 @@
 
 #include "base/common.h"
 
-#define UNUSED __attribute__((unused))
+#define UNUSED          __attribute__((unused))
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* A build with a sanitizer is slower, and its address space is not the test's alone. */
@@ -58,7 +58,8 @@ UNUSED static uint64_t seed_of_run(const char *test)
 	uint64_t seed;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	seed = given != NULL ? strtoull(given, NULL, 0) : ((uint64_t)now.tv_sec << 20 ^ (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 40);
+	seed = given != NULL ? strtoull(given, NULL, 0)
+			     : ((uint64_t)now.tv_sec << 20 ^ (uint64_t)now.tv_nsec ^ (uint64_t)getpid() << 40);
 	printf("# %s: seed 0x%llx (TIERMALLOC_TEST_SEED)\n", test, (unsigned long long)seed);
 	fflush(stdout);
 	return seed;
@@ -135,20 +136,20 @@ UNUSED static void capture_child(void (*call)(const void *argument), const void 
 	read_captured(file, captured);
 }
 
-#define assert_aborted(captured) \
-	do { \
-		assert_true(WIFSIGNALED((captured)->status)); \
-		assert_int_equal(WTERMSIG((captured)->status), SIGABRT); \
+#define assert_aborted(captured)                                                                                       \
+	do {                                                                                                           \
+		assert_true(WIFSIGNALED((captured)->status));                                                          \
+		assert_int_equal(WTERMSIG((captured)->status), SIGABRT);                                               \
 	} while (0)
 
 /* For children, in which cmocka's assertions would go on with the parent's tests. */
-#define child_check(condition) \
-	do { \
-		if (!(condition)) { \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			fflush(stderr); \
-			_exit(1); \
-		} \
+#define child_check(condition)                                                                                         \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                \
+			fflush(stderr);                                                                                \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
 /* Resident pages of the kernel in a mapped range; SIZE_MAX if part of it is not mapped. */

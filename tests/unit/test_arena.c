@@ -1,6 +1,7 @@
 /*
- * The metadata arena: random blocks against a model, reuse, what the statistics say, and what happens when the system has no
- * memory or somebody else the next addresses. The last tests move the arena to a place of their own.
+ * The metadata arena: random blocks against a model, reuse, what the statistics say, and what happens when
+ * the system has no memory or somebody else the next addresses. The last tests move the arena to a place of
+ * their own.
  */
 #include "support.h"
 
@@ -236,7 +237,8 @@ static void foreign_mapping(void **unused)
 	(void)unused;
 	use_up_freed(2944);
 	before = statistics();
-	foreign = mmap((void *)(hole + STEP / 2), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	foreign = mmap((void *)(hole + STEP / 2), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+		       -1, 0);
 	assert_int_equal((uintptr_t)foreign, hole + STEP / 2);
 	memset(foreign, 0x77, 4096);
 	arena_initialise(base, length);
@@ -271,8 +273,9 @@ static void large_behind_foreign(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(random_blocks),   cmocka_unit_test(reuse),	      cmocka_unit_test(no_memory),
-		cmocka_unit_test(end_of_arena), cmocka_unit_test(foreign_mapping), cmocka_unit_test(large_behind_foreign),
+		cmocka_unit_test(random_blocks),   cmocka_unit_test(reuse),
+		cmocka_unit_test(no_memory),       cmocka_unit_test(end_of_arena),
+		cmocka_unit_test(foreign_mapping), cmocka_unit_test(large_behind_foreign),
 	};
 
 	state = seed_of_run("arena");

@@ -1,14 +1,14 @@
 /*
- * Bitmaps against arrays of bool: random ranges over lengths that do and don't end with a word, and the cases at the edges of words.
- * Relies on base/bits alone.
+ * Bitmaps against arrays of bool: random ranges over lengths that do and don't end with a word, and the cases
+ * at the edges of words. Relies on base/bits alone.
  */
 #include "support.h"
 
 #include "base/bits.h"
 
-#define MOST_BITS 600
+#define MOST_BITS  600
 #define MOST_WORDS WORDS_FOR_BITS(MOST_BITS)
-#define GUARD UINT64_C(0xa5c3f00f5a3c0ff1)
+#define GUARD      UINT64_C(0xa5c3f00f5a3c0ff1)
 
 static uint64_t state;
 
@@ -121,18 +121,21 @@ static void searches(void **unused)
 	for (int round = 0; round < 300; round++) {
 		struct map map;
 
-		start(&map, 1 + random_below(&state, MOST_BITS), round % 3 == 0 ? 3 : (unsigned)random_below(&state, 101));
+		start(&map, 1 + random_below(&state, MOST_BITS),
+		      round % 3 == 0 ? 3 : (unsigned)random_below(&state, 101));
 		for (size_t from = 0; from <= map.end; from++) {
 			assert_int_equal(bits_next_set(map.words, from, map.end), next_in_model(&map, from, true));
 			assert_int_equal(bits_next_clear(map.words, from, map.end), next_in_model(&map, from, false));
 			if (from < map.end && !map.model[from])
-				assert_int_equal(bits_clear_run_around(map.words, map.end, from), run_around_in_model(&map, from));
+				assert_int_equal(bits_clear_run_around(map.words, map.end, from),
+						 run_around_in_model(&map, from));
 		}
 		assert_int_equal(bits_longest_clear(map.words, map.end), longest_in_model(&map));
 		for (size_t alignment = 1; alignment <= 128; alignment *= 2) {
 			size_t count = 1 + random_below(&state, 40);
 
-			assert_int_equal(bits_tightest_clear(map.words, map.end, count, alignment), tightest_in_model(&map, count, alignment));
+			assert_int_equal(bits_tightest_clear(map.words, map.end, count, alignment),
+					 tightest_in_model(&map, count, alignment));
 		}
 	}
 }
@@ -164,7 +167,9 @@ static void edges(void **unused)
 	assert_int_equal(bits_tightest_clear(words, 256, 1, 1), 256);
 }
 
-/* Of several ranges the shortest that is long enough; of equal ones the lowest; bits past `end` don't count. */
+/*
+ * Of several ranges the shortest that is long enough; of equal ones the lowest; bits past `end` don't count.
+ */
 static void tightest(void **unused)
 {
 	uint64_t words[4] = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};

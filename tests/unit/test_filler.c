@@ -1,13 +1,13 @@
 /*
- * The filler by itself, on hugepage records of the test's own: what it finds, against a search through all of them.
- * Relies on pageheap/hugepage.h and base/bits; the page heap is not used.
+ * The filler by itself, on hugepage records of the test's own: what it finds, against a search through all of
+ * them. Relies on pageheap/hugepage.h and base/bits; the page heap is not used.
  */
 #include "support.h"
 
 #include "pageheap/hugepage.h"
 
 /* Few enough that looking for an alignment goes through all of a list. */
-#define RECORDS 16
+#define RECORDS        16
 #define FULLNESS_STEPS 8
 
 static uint64_t state;
@@ -63,7 +63,10 @@ static void put_in(size_t number)
 	assert_int_equal(records[number].list != 0, partly);
 }
 
-/* The list that a record belongs into, as the filler promises: shorter ranges first, of these the fuller ones. */
+/*
+ * The list that a record belongs into, as the filler promises: shorter ranges first, of these the fuller
+ * ones.
+ */
 static bool better(const struct hugepage *a, const struct hugepage *b)
 {
 	if (longest(a) != longest(b))
@@ -73,7 +76,8 @@ static bool better(const struct hugepage *a, const struct hugepage *b)
 
 static bool fits(const struct hugepage *hugepage, enum page_kind kind, size_t pages, size_t alignment)
 {
-	return hugepage->kind == kind && bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, pages, alignment) != HUGEPAGE_PAGES;
+	return hugepage->kind == kind &&
+	       bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, pages, alignment) != HUGEPAGE_PAGES;
 }
 
 static void check_find(enum page_kind kind, size_t pages, size_t alignment)
@@ -96,7 +100,10 @@ static void check_find(enum page_kind kind, size_t pages, size_t alignment)
 	assert_int_equal(bits_count_range(records[found].used, first, pages), 0);
 }
 
-/* Of each kind the record that is found for release is the one with the longest range of those with backed free pages. */
+/*
+ * Of each kind the record that is found for release is the one with the longest range of those with backed
+ * free pages.
+ */
 static void check_emptiest(void)
 {
 	size_t found = filler_emptiest_backed();
@@ -125,8 +132,8 @@ static void random_records(void **unused)
 		if (random_below(&state, 8) != 0)
 			put_in(number);
 		check_find((enum page_kind)random_below(&state, PAGE_KINDS), 1 + random_below(&state, 60), 1);
-		check_find((enum page_kind)random_below(&state, PAGE_KINDS), 1 + random_below(&state, HUGEPAGE_PAGES - 1),
-			   (size_t)1 << random_below(&state, 9));
+		check_find((enum page_kind)random_below(&state, PAGE_KINDS),
+			   1 + random_below(&state, HUGEPAGE_PAGES - 1), (size_t)1 << random_below(&state, 9));
 		check_emptiest();
 	}
 	for (size_t number = 0; number < RECORDS; number++)
@@ -163,7 +170,10 @@ static void tightest_first(void **unused)
 	assert_int_equal(filler_find(PAGES_MANY_OBJECTS, 21, 1, &first), NO_HUGEPAGE);
 	assert_int_equal(filler_find(PAGES_FEW_OBJECTS, 1, 1, &first), 3);
 	assert_int_equal(filler_find(PAGES_FEW_OBJECTS, 7, 1, &first), NO_HUGEPAGE);
-	/* The tightest has no page at a multiple of 16 (its last 5 are not); the next one has none either, the one of 20 does. */
+	/*
+	 * The tightest has no page at a multiple of 16 (its last 5 are not); the next one has none either,
+	 * the one of 20 does.
+	 */
 	assert_int_equal(filler_find(PAGES_MANY_OBJECTS, 4, 16, &first), 0);
 	assert_int_equal(first, HUGEPAGE_PAGES - 16);
 	assert_int_equal(filler_emptiest_backed(), 0);

@@ -1,6 +1,7 @@
 /*
- * The lock: mutual exclusion and waking under contention, the sleeping path, and what fork needs (trying, nesting, adoption).
- * Threads wait for each other by looking at the lock's word and at flags; nothing depends on how long anything takes.
+ * The lock: mutual exclusion and waking under contention, the sleeping path, and what fork needs (trying,
+ * nesting, adoption). Threads wait for each other by looking at the lock's word and at flags; nothing depends
+ * on how long anything takes.
  */
 #include "support.h"
 
@@ -11,7 +12,7 @@
 #include "base/lock.h"
 
 #define THREADS 4
-#define ROUNDS (SANITIZED ? 5000 : 50000)
+#define ROUNDS  (SANITIZED ? 5000 : 50000)
 
 static uint32_t word_of(const struct lock *lock)
 {
@@ -198,7 +199,9 @@ static bool others_can_take(struct lock *lock)
 	return result != NULL;
 }
 
-/* While fork allows it, a thread takes a lock again that it has, and the lock is free after as many releases. */
+/*
+ * While fork allows it, a thread takes a lock again that it has, and the lock is free after as many releases.
+ */
 static void nesting(void **unused)
 {
 	struct lock lock = {0};
@@ -314,14 +317,9 @@ static void identity(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(owner),
-		cmocka_unit_test(exclusion),
-		cmocka_unit_test(sleeping),
-		cmocka_unit_test(try_for_fork),
-		cmocka_unit_test(nesting),
-		cmocka_unit_test(no_nesting),
-		cmocka_unit_test(adoption),
-		cmocka_unit_test(identity),
+		cmocka_unit_test(owner),        cmocka_unit_test(exclusion), cmocka_unit_test(sleeping),
+		cmocka_unit_test(try_for_fork), cmocka_unit_test(nesting),   cmocka_unit_test(no_nesting),
+		cmocka_unit_test(adoption),     cmocka_unit_test(identity),
 	};
 
 	return cmocka_run_group_tests_name("lock", tests, NULL, NULL);

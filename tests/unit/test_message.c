@@ -1,6 +1,6 @@
 /*
- * Text without stdio: what is put together, what is cut off, what is flushed, and the messages that end the process.
- * Relies on base/message alone.
+ * Text without stdio: what is put together, what is cut off, what is flushed, and the messages that end the
+ * process. Relies on base/message alone.
  */
 #include "support.h"
 
@@ -25,8 +25,8 @@ static void numbers(void **unused)
 		text_number_padded(&text, values[i], 30);
 		text_string(&text, "|");
 		text_hexadecimal(&text, values[i]);
-		snprintf(expected, sizeof(expected), "%" PRIu64 "|%8" PRIu64 "|%30" PRIu64 "|0x%" PRIx64, values[i], values[i], values[i],
-			 values[i]);
+		snprintf(expected, sizeof(expected), "%" PRIu64 "|%8" PRIu64 "|%30" PRIu64 "|0x%" PRIx64, values[i],
+			 values[i], values[i], values[i]);
 		assert_string_equal(buffer, expected);
 		assert_int_equal(text.length, strlen(expected));
 	}
@@ -91,9 +91,15 @@ static void flushed(void **unused)
 	assert_int_equal(text.length, 0);
 }
 
-/* More than a pipe holds at once, while a reader takes it in small bites. */
+static void on_signal(int signal)
+{
+	(void)signal;
+}
+
+/* More than a pipe holds at once, while a reader takes it in small bites and interrupts the writer before each. */
 static void writes_all(void **unused)
 {
+	const struct sigaction interrupting = {.sa_handler = on_signal};
 	const size_t size = 300000;
 	char *bytes = test_malloc(size);
 	int ends[2];
@@ -104,6 +110,7 @@ static void writes_all(void **unused)
 	for (size_t i = 0; i < size; i++)
 		bytes[i] = (char)(i * 31 >> 3);
 	assert_int_equal(pipe(ends), 0);
+	sigaction(SIGUSR1, &interrupting, NULL);
 	fflush(stdout);
 	child = fork();
 	assert_true(child >= 0);
@@ -113,7 +120,7 @@ static void writes_all(void **unused)
 		size_t at = 0;
 
 		close(ends[1]);
-		while ((taken = read(ends[0], bite, sizeof(bite))) > 0) {
+		while (kill(getppid(), SIGUSR1) == 0 && (taken = read(ends[0], bite, sizeof(bite))) > 0) {
 			child_check(at + (size_t)taken <= size && memcmp(bytes + at, bite, (size_t)taken) == 0);
 			at += (size_t)taken;
 		}
@@ -124,7 +131,8 @@ static void writes_all(void **unused)
 	write_all(ends[1], bytes, size);
 	assert_int_equal(errno, EXDEV);
 	close(ends[1]);
-	assert_int_equal(waitpid(child, &status, 0), child);
+	while (waitpid(child, &status, 0) < 0)
+		assert_int_equal(errno, EINTR);
 	assert_int_equal(status, 0);
 	test_free(bytes);
 }
@@ -207,8 +215,8 @@ static void wrong_use(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(numbers),	   cmocka_unit_test(cut_off), cmocka_unit_test(flushed),
-		cmocka_unit_test(writes_all),	   cmocka_unit_test(write_fails), cmocka_unit_test(aborts),
+		cmocka_unit_test(numbers),          cmocka_unit_test(cut_off),     cmocka_unit_test(flushed),
+		cmocka_unit_test(writes_all),       cmocka_unit_test(write_fails), cmocka_unit_test(aborts),
 		cmocka_unit_test(aborts_at_length), cmocka_unit_test(wrong_use),
 	};
 

@@ -82,7 +82,8 @@ static void bad_switches(void **unused)
 			char message[200];
 
 			snprintf(text, sizeof(text), "%s:%s", keys[key], values[value]);
-			snprintf(message, sizeof(message), "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"%s\" (allowed: true or false)\n",
+			snprintf(message, sizeof(message),
+				 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"%s\" (allowed: true or false)\n",
 				 values[value], keys[key]);
 			refused(text, message);
 		}
@@ -106,8 +107,18 @@ static void bytes(void **unused)
 		const char *text;
 		size_t value;
 	} values[] = {
-		{"0", 0}, {"1", 1}, {"4096", 4096}, {"007", 7}, {"4K", 4096}, {"4k", 4096}, {"3M", 3u << 20}, {"3m", 3u << 20},
-		{"0G", 0}, {"2G", (size_t)2 << 30}, {"5g", (size_t)5 << 30}, {"9223372036854775807", PTRDIFF_MAX},
+		{"0", 0},
+		{"1", 1},
+		{"4096", 4096},
+		{"007", 7},
+		{"4K", 4096},
+		{"4k", 4096},
+		{"3M", 3u << 20},
+		{"3m", 3u << 20},
+		{"0G", 0},
+		{"2G", (size_t)2 << 30},
+		{"5g", (size_t)5 << 30},
+		{"9223372036854775807", PTRDIFF_MAX},
 		{"8589934591G", (size_t)8589934591 << 30},
 	};
 
@@ -127,8 +138,25 @@ static void bytes(void **unused)
 static void bad_bytes(void **unused)
 {
 	static const char *const values[] = {
-		"", "K", "G", "-1", "+1", " 1", "1 ", "1.5M", "1KB", "1T", "0x10", "ten", "KK", "1:2",
-		"9223372036854775808", "18446744073709551616", "99999999999999999999999999", "8589934592G", "9007199254740992K",
+		"",
+		"K",
+		"G",
+		"-1",
+		"+1",
+		" 1",
+		"1 ",
+		"1.5M",
+		"1KB",
+		"1T",
+		"0x10",
+		"ten",
+		"KK",
+		"1:2",
+		"9223372036854775808",
+		"18446744073709551616",
+		"99999999999999999999999999",
+		"8589934592G",
+		"9007199254740992K",
 	};
 
 	(void)unused;
@@ -139,7 +167,8 @@ static void bad_bytes(void **unused)
 
 			snprintf(text, sizeof(text), "%s:%s", bytes_options[i].key, values[value]);
 			snprintf(message, sizeof(message),
-				 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"%s\" (allowed: a number of bytes, or one with K, M or G)\n",
+				 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"%s\" (allowed: a number of "
+				 "bytes, or one with K, M or G)\n",
 				 values[value], bytes_options[i].key);
 			refused(text, message);
 		}
@@ -149,8 +178,10 @@ static void bad_bytes(void **unused)
 static void without_value(void **unused)
 {
 	(void)unused;
-	refused("stats_print", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"stats_print\" (allowed: true or false)\n");
-	refused("release_limit", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"release_limit\" (allowed: a number of bytes, or one with K, M or G)\n");
+	refused("stats_print",
+		"tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"stats_print\" (allowed: true or false)\n");
+	refused("release_limit", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"release_limit\" (allowed: a number "
+				 "of bytes, or one with K, M or G)\n");
 }
 
 static void unknown_keys(void **unused)
@@ -162,7 +193,8 @@ static void unknown_keys(void **unused)
 	refused("stats_prin:true", "tiermalloc: TIERMALLOC_CONF: unknown key \"stats_prin\"\n");
 	refused("stats_printx:true", "tiermalloc: TIERMALLOC_CONF: unknown key \"stats_printx\"\n");
 	refused(" deepbind:true", "tiermalloc: TIERMALLOC_CONF: unknown key \" deepbind\"\n");
-	refused("a:1,b", "tiermalloc: TIERMALLOC_CONF: unknown key \"a\"\ntiermalloc: TIERMALLOC_CONF: unknown key \"b\"\n");
+	refused("a:1,b",
+		"tiermalloc: TIERMALLOC_CONF: unknown key \"a\"\ntiermalloc: TIERMALLOC_CONF: unknown key \"b\"\n");
 }
 
 /* What is wrong does not keep what is right from counting; empty items are nothing. */
@@ -179,8 +211,10 @@ static void lists(void **unused)
 	accepted(",,release_limit:1M,,stats_print:true,", &expected);
 	options = before;
 	capture_stderr(parse, "foo:1,release_limit:1M,deepbind:maybe,stats_print:true", &captured);
-	assert_string_equal(captured.text, "tiermalloc: TIERMALLOC_CONF: unknown key \"foo\"\n"
-					   "tiermalloc: TIERMALLOC_CONF: bad value \"maybe\" for \"deepbind\" (allowed: true or false)\n");
+	assert_string_equal(
+		captured.text,
+		"tiermalloc: TIERMALLOC_CONF: unknown key \"foo\"\n"
+		"tiermalloc: TIERMALLOC_CONF: bad value \"maybe\" for \"deepbind\" (allowed: true or false)\n");
 	assert_options(&expected);
 }
 
@@ -221,9 +255,9 @@ static void environment(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(switches),	 cmocka_unit_test(bad_switches), cmocka_unit_test(bytes), cmocka_unit_test(bad_bytes),
-		cmocka_unit_test(without_value), cmocka_unit_test(unknown_keys), cmocka_unit_test(lists), cmocka_unit_test(long_key),
-		cmocka_unit_test(environment),
+		cmocka_unit_test(switches),  cmocka_unit_test(bad_switches),  cmocka_unit_test(bytes),
+		cmocka_unit_test(bad_bytes), cmocka_unit_test(without_value), cmocka_unit_test(unknown_keys),
+		cmocka_unit_test(lists),     cmocka_unit_test(long_key),      cmocka_unit_test(environment),
 	};
 	const struct options at_start = options;
 	int failed = cmocka_run_group_tests_name("options", tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /*
- * The calls to the system: what they leave alone, how they fail, and moving pages: also as kernels did it before mremap took
- * several mappings at once (6.17) and could leave the old addresses mapped (5.7).
+ * The calls to the system: what they leave alone, how they fail, and moving pages: also as kernels did it
+ * before mremap took several mappings at once (6.17) and could leave the old addresses mapped (5.7).
  *
  * The library's mremap is this file's: it asks the kernel, after doing what an older one would have done.
  */
@@ -17,8 +17,8 @@
 #define PART ((size_t)2 << 20) /* what os_move takes at a time if it has to */
 
 static bool one_mapping_at_a_time; /* before 6.17 */
-static bool no_dontunmap;	    /* before 5.7 */
-static bool thief;		    /* another thread maps the old addresses as soon as they are free */
+static bool no_dontunmap;          /* before 5.7 */
+static bool thief;                 /* another thread maps the old addresses as soon as they are free */
 
 /* Whether one line of the process's list of mappings covers the range. */
 static bool in_one_mapping(uintptr_t start, size_t bytes)
@@ -164,7 +164,10 @@ static void faults(void **unused)
 	assert_int_equal(os_unmap(place, PART), OS_DONE);
 }
 
-/* What may already have been moved once lies in mappings of its own: here three, whose borders are in the midst of parts. */
+/*
+ * What may already have been moved once lies in mappings of its own: here three, whose borders are in the
+ * midst of parts.
+ */
 static uintptr_t several_mappings(size_t bytes)
 {
 	uintptr_t place = stretch(bytes);
@@ -174,7 +177,8 @@ static uintptr_t several_mappings(size_t bytes)
 	elsewhere = stretch(PART);
 	assert_int_equal(os_map(elsewhere, PART), OS_DONE);
 	memset((void *)elsewhere, 1, PART);
-	assert_int_equal(syscall(SYS_mremap, elsewhere, PART, PART, MREMAP_MAYMOVE | MREMAP_FIXED, place + PART / 2), place + PART / 2);
+	assert_int_equal(syscall(SYS_mremap, elsewhere, PART, PART, MREMAP_MAYMOVE | MREMAP_FIXED, place + PART / 2),
+			 place + PART / 2);
 	fill(place, bytes);
 	assert_false(in_one_mapping(place, bytes));
 	return place;
@@ -235,7 +239,10 @@ static void moves_one_mapping_at_a_time(void **unused)
 	no_dontunmap = false;
 }
 
-/* The old addresses are lost to somebody else in the only moment in which that can be: the pages are at their new place. */
+/*
+ * The old addresses are lost to somebody else in the only moment in which that can be: the pages are at their
+ * new place.
+ */
 static void moved_and_robbed(void **unused)
 {
 	uintptr_t place = stretch(4 * PART);
@@ -252,6 +259,27 @@ static void moved_and_robbed(void **unused)
 	assert_filled(place + 2 * PART, PART);
 	os_unmap(place, 4096);
 	os_unmap(place + 2 * PART, PART);
+}
+
+/* The same if it can only be done piece by piece. */
+static void moved_and_robbed_in_pieces(void **unused)
+{
+	const size_t bytes = 3 * PART;
+	uintptr_t place = several_mappings(bytes);
+	uintptr_t to = stretch(bytes);
+
+	(void)unused;
+	assert_int_equal(os_map(to, bytes), OS_DONE);
+	one_mapping_at_a_time = true;
+	no_dontunmap = true;
+	thief = true;
+	assert_int_equal(os_move(place, to, bytes), OS_TAKEN);
+	one_mapping_at_a_time = false;
+	no_dontunmap = false;
+	thief = false;
+	assert_filled(to, bytes);
+	os_unmap(place, bytes);
+	os_unmap(to, bytes);
 }
 
 /* Locked memory can't be given back: it keeps its contents, and a move leaves zeros all the same. */
@@ -302,6 +330,7 @@ int main(void)
 		cmocka_unit_test(moves_without_dontunmap),
 		cmocka_unit_test(moves_one_mapping_at_a_time),
 		cmocka_unit_test(moved_and_robbed),
+		cmocka_unit_test(moved_and_robbed_in_pieces),
 		cmocka_unit_test(locked),
 		cmocka_unit_test(clocks),
 	};

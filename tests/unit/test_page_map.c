@@ -1,6 +1,7 @@
 /*
- * The window and its flat arrays: where they lie, what they say of a page, and how they grow, also when the system has no
- * memory. The first mapping of this process fails on purpose, before anything of the library has run.
+ * The window and its flat arrays: where they lie, what they say of a page, and how they grow, also when the
+ * system has no memory. The first mapping of this process fails on purpose, before anything of the library
+ * has run.
  */
 #include "support.h"
 
@@ -123,7 +124,9 @@ static bool fail_one_map(enum os_call call)
 	return call == OS_MAP && ++calls == call_to_fail;
 }
 
-/* Each of the arrays may be refused: nothing has changed then, and the next attempt finds its addresses free. */
+/*
+ * Each of the arrays may be refused: nothing has changed then, and the next attempt finds its addresses free.
+ */
 static void cover_fails(void **unused)
 {
 	size_t covered = 0;
@@ -179,8 +182,9 @@ static void capacity(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(window_was_made), cmocka_unit_test(layout),		 cmocka_unit_test(addresses), cmocka_unit_test(entries),
-		cmocka_unit_test(cover_fails),	   cmocka_unit_test(covered_reads_zero), cmocka_unit_test(capacity),
+		cmocka_unit_test(window_was_made), cmocka_unit_test(layout),      cmocka_unit_test(addresses),
+		cmocka_unit_test(entries),         cmocka_unit_test(cover_fails), cmocka_unit_test(covered_reads_zero),
+		cmocka_unit_test(capacity),
 	};
 
 	window_at_start = window;

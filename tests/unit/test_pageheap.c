@@ -1,14 +1,14 @@
 /*
- * The page heap: random operations against a model (pageheap_model.h), and its choices one by one: the tightest range, the two
- * kinds apart, tails of large runs, alignment, the top, impossible requests.
+ * The page heap: random operations against a model (pageheap_model.h), and its choices one by one: the
+ * tightest range, the two kinds apart, tails of large runs, alignment, the top, impossible requests.
  */
 #include "support.h"
 
 #include "pageheap_model.h"
 
-#define STEPS (SANITIZED ? 6000 : 20000)
+#define STEPS                (SANITIZED ? 6000 : 20000)
 #define STEPS_BETWEEN_CHECKS 100
-#define MOST_PAGES ((size_t)64 << 20 >> PAGE_SHIFT) /* in use at a time */
+#define MOST_PAGES           ((size_t)64 << 20 >> PAGE_SHIFT) /* in use at a time */
 
 static uint64_t state;
 
@@ -271,7 +271,8 @@ static void alignments(void **unused)
 	(void)unused;
 	for (size_t alignment = 1; alignment <= (size_t)1 << 30 >> PAGE_SHIFT; alignment *= 2) {
 		for (size_t pages = 1; pages <= 300; pages += 299) {
-			const struct page_request request = {.pages = pages, .alignment = alignment, .kind = PAGES_FEW_OBJECTS};
+			const struct page_request request = {
+				.pages = pages, .alignment = alignment, .kind = PAGES_FEW_OBJECTS};
 
 			assert_true(model_allocate(&model.runs[0], &request));
 			assert_true(model_allocate(&model.runs[1], &request));
@@ -283,8 +284,8 @@ static void alignments(void **unused)
 
 static void impossible(void **unused)
 {
-	const size_t sizes[] = {page_map_capacity() * HUGEPAGE_PAGES + 1, SIZE_MAX >> PAGE_SHIFT, PTRDIFF_MAX >> PAGE_SHIFT,
-				SIZE_MAX >> PAGE_SHIFT >> 1};
+	const size_t sizes[] = {page_map_capacity() * HUGEPAGE_PAGES + 1, SIZE_MAX >> PAGE_SHIFT,
+				PTRDIFF_MAX >> PAGE_SHIFT, SIZE_MAX >> PAGE_SHIFT >> 1};
 	struct pageheap_statistics before = heap_statistics();
 	struct pageheap_statistics after;
 
@@ -292,7 +293,8 @@ static void impossible(void **unused)
 	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
 		for (int top = 0; top < 2; top++) {
 			const struct page_request request = {.pages = sizes[i], .alignment = 1, .at_top = top != 0};
-			const struct page_request aligned = {.pages = 1, .alignment = (SIZE_MAX >> PAGE_SHIFT >> 1) + 1, .at_top = top != 0};
+			const struct page_request aligned = {
+				.pages = 1, .alignment = (SIZE_MAX >> PAGE_SHIFT >> 1) + 1, .at_top = top != 0};
 			struct page_run run;
 
 			assert_false(pageheap_allocate(&request, &run));
@@ -333,9 +335,11 @@ static void other_kind_in_need(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tightest_range), cmocka_unit_test(kinds_apart),       cmocka_unit_test(tail_is_used),
-		cmocka_unit_test(at_top),	  cmocka_unit_test(growth_is_stopped), cmocka_unit_test(alignments),
-		cmocka_unit_test(impossible),	  cmocka_unit_test(other_kind_in_need), cmocka_unit_test(random_operations),
+		cmocka_unit_test(tightest_range),    cmocka_unit_test(kinds_apart),
+		cmocka_unit_test(tail_is_used),      cmocka_unit_test(at_top),
+		cmocka_unit_test(growth_is_stopped), cmocka_unit_test(alignments),
+		cmocka_unit_test(impossible),        cmocka_unit_test(other_kind_in_need),
+		cmocka_unit_test(random_operations),
 	};
 
 	state = seed_of_run("pageheap");

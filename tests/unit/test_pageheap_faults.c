@@ -1,7 +1,7 @@
 /*
- * The page heap when the system refuses: a fixed workload runs again and again, and each time another call to the system fails,
- * alone or with all that follow it. Whatever fails fails cleanly: nothing is lost or half done, contents stay, and after it
- * everything works again.
+ * The page heap when the system refuses: a fixed workload runs again and again, and each time another call to
+ * the system fails, alone or with all that follow it. Whatever fails fails cleanly: nothing is lost or half
+ * done, contents stay, and after it everything works again.
  */
 #include "support.h"
 
@@ -154,7 +154,10 @@ static bool fail_all(enum os_call call)
 	return true;
 }
 
-/* With no system at all: requests fail, what is there stays, and freeing what can't be released keeps it for reuse. */
+/*
+ * With no system at all: requests fail, what is there stays, and freeing what can't be released keeps it for
+ * reuse.
+ */
 static void nothing_works(void **unused)
 {
 	struct run *run = &model.runs[0];

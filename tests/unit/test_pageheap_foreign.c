@@ -33,12 +33,14 @@ static void assert_untouched(const struct foreign *foreign)
 
 static void assert_beside(const struct run *run, const struct foreign *foreign)
 {
-	assert_true(run->address + (run->pages << PAGE_SHIFT) <= foreign->address || run->address >= foreign->address + FOREIGN_BYTES);
+	assert_true(run->address + (run->pages << PAGE_SHIFT) <= foreign->address ||
+		    run->address >= foreign->address + FOREIGN_BYTES);
 }
 
 static void take(struct run *run, size_t pages, bool at_top)
 {
-	const struct page_request request = {.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = at_top};
+	const struct page_request request = {
+		.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = at_top};
 
 	assert_true(model_allocate(run, &request));
 	model_check_all();
@@ -70,7 +72,8 @@ static void next_hugepages(void **unused)
 	assert_int_equal(page_of(run[1].address) / HUGEPAGE_PAGES, top + 4);
 	for (int i = 0; i < 3; i++) {
 		assert_untouched(&foreign[i]);
-		assert_int_equal(hugepage_records[page_of(foreign[i].address) / HUGEPAGE_PAGES].state, HUGEPAGE_FOREIGN);
+		assert_int_equal(hugepage_records[page_of(foreign[i].address) / HUGEPAGE_PAGES].state,
+				 HUGEPAGE_FOREIGN);
 	}
 	model_free(&run[0]);
 	model_free(&run[1]);
@@ -80,7 +83,10 @@ static void next_hugepages(void **unused)
 	model_check_all();
 }
 
-/* In the midst of what a large run would take: it lies above, and what is left free below serves smaller ones. */
+/*
+ * In the midst of what a large run would take: it lies above, and what is left free below serves smaller
+ * ones.
+ */
 static void in_large_run(void **unused)
 {
 	struct run *run = &model.runs[0];
@@ -194,7 +200,10 @@ static void given_back_and_taken(void **unused)
 	assert_untouched(&foreign);
 }
 
-/* In the way of the flat arrays: nothing is lost, what they cover already serves, and without it all is well again. */
+/*
+ * In the way of the flat arrays: nothing is lost, what they cover already serves, and without it all is well
+ * again.
+ */
 static void in_the_class_map(void **unused)
 {
 	struct pageheap_statistics before = heap_statistics();
@@ -215,6 +224,7 @@ static void in_the_class_map(void **unused)
 	assert_false(pageheap_allocate(&request, &run));
 	assert_int_equal(heap_statistics().mapped, before.mapped);
 	assert_int_equal(heap_statistics().map_bytes, before.map_bytes);
+	assert_int_equal(resident_pages(page_address(heap.top * HUGEPAGE_PAGES), os_page_size()), SIZE_MAX);
 	model_check_all();
 	take(&model.runs[0], 20, false);
 	model_free_all();
@@ -228,8 +238,9 @@ static void in_the_class_map(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(next_hugepages), cmocka_unit_test(in_large_run),   cmocka_unit_test(growth_is_stopped),
-		cmocka_unit_test(many_in_a_row),  cmocka_unit_test(far_larger_run), cmocka_unit_test(given_back_and_taken),
+		cmocka_unit_test(next_hugepages),    cmocka_unit_test(in_large_run),
+		cmocka_unit_test(growth_is_stopped), cmocka_unit_test(many_in_a_row),
+		cmocka_unit_test(far_larger_run),    cmocka_unit_test(given_back_and_taken),
 		cmocka_unit_test(in_the_class_map),
 	};
 

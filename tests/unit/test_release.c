@@ -1,6 +1,7 @@
 /*
- * Giving memory back: the limit, the regret (on a clock of the test's own), partly used hugepages, scarce addresses, locked
- * memory, empty spans of the tier above, and what malloc_trim says. What is resident is asked of the kernel.
+ * Giving memory back: the limit, the regret (on a clock of the test's own), partly used hugepages, scarce
+ * addresses, locked memory, empty spans of the tier above, and what malloc_trim says. What is resident is
+ * asked of the kernel.
  */
 #include "support.h"
 
@@ -9,9 +10,9 @@
 
 #include "pageheap_model.h"
 
-#define MEBIBYTE ((size_t)1 << 20)
+#define MEBIBYTE   ((size_t)1 << 20)
 #define BASE_LIMIT (8 * MEBIBYTE)
-#define SECOND 1000
+#define SECOND     1000
 
 int tm_malloc_trim(size_t pad);
 void *tm_malloc(size_t size);
@@ -34,7 +35,10 @@ static int start_afresh(void **unused)
 	milliseconds += 100 * SECOND;
 	pageheap_tick();
 	pageheap_release(0);
-	return heap_statistics().used == 0 && heap_statistics().free == 0 && heap_statistics().release_limit == BASE_LIMIT ? 0 : -1;
+	return heap_statistics().used == 0 && heap_statistics().free == 0 &&
+			       heap_statistics().release_limit == BASE_LIMIT
+		       ? 0
+		       : -1;
 }
 
 static int finish(void **unused)
@@ -139,7 +143,10 @@ static size_t swing(size_t bytes)
 	return heap_statistics().released_total - before;
 }
 
-/* Demand that swings by 40 MiB several times a second is left alone after a while, and no longer than it swings. */
+/*
+ * Demand that swings by 40 MiB several times a second is left alone after a while, and no longer than it
+ * swings.
+ */
 static void fast_swings(void **unused)
 {
 	size_t regret;
@@ -299,7 +306,10 @@ static void scarce_addresses(void **unused)
 	model_check_all();
 }
 
-/* Hugepages whose memory is gone already give up their addresses as well: here those that a move has left behind. */
+/*
+ * Hugepages whose memory is gone already give up their addresses as well: here those that a move has left
+ * behind.
+ */
 static void scarce_addresses_without_memory(void **unused)
 {
 	uintptr_t left;
@@ -321,7 +331,8 @@ static void scarce_addresses_without_memory(void **unused)
 /* What can't be given back is neither counted nor taken for zeroed, and does not keep the heap busy. */
 static void locked_memory(void **unused)
 {
-	const struct page_request request = {.pages = HUGEPAGE_PAGES, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .zeroed = true};
+	const struct page_request request = {
+		.pages = HUGEPAGE_PAGES, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .zeroed = true};
 	struct pageheap_statistics before;
 
 	(void)unused;
@@ -397,14 +408,21 @@ static void trim_with_nothing_kept(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		RELEASE_TEST(limit_is_kept), RELEASE_TEST(below_limit_nothing_goes),
-		RELEASE_TEST(limits),	     RELEASE_TEST(fast_swings),
-		RELEASE_TEST(long_pause),    RELEASE_TEST(slow_swings),
-		RELEASE_TEST(small_swings),  RELEASE_TEST(clock_wraps),
-		RELEASE_TEST(spare_spans_count), RELEASE_TEST(partly_used),
-		RELEASE_TEST(scarce_addresses),	 RELEASE_TEST(scarce_addresses_without_memory),
+		RELEASE_TEST(limit_is_kept),
+		RELEASE_TEST(below_limit_nothing_goes),
+		RELEASE_TEST(limits),
+		RELEASE_TEST(fast_swings),
+		RELEASE_TEST(long_pause),
+		RELEASE_TEST(slow_swings),
+		RELEASE_TEST(small_swings),
+		RELEASE_TEST(clock_wraps),
+		RELEASE_TEST(spare_spans_count),
+		RELEASE_TEST(partly_used),
+		RELEASE_TEST(scarce_addresses),
+		RELEASE_TEST(scarce_addresses_without_memory),
 		RELEASE_TEST(locked_memory),
-		cmocka_unit_test_setup(trim, start_afresh), cmocka_unit_test_setup(trim_with_nothing_kept, start_afresh),
+		cmocka_unit_test_setup(trim, start_afresh),
+		cmocka_unit_test_setup(trim_with_nothing_kept, start_afresh),
 	};
 
 	/* A page of the heap is resident or not, whatever its neighbours are. */
