@@ -79,7 +79,7 @@ void *reentrant_allocate(size_t alignment, size_t size)
 		return NULL;
 	block->mapped = round_up(maximum(size, 1) + alignment - os_page_size(), os_page_size());
 	mapping = os_map_anywhere(block->mapped);
-	block->start = round_up(mapping, alignment);
+	store_relaxed(&block->start, round_up(mapping, alignment));
 	__atomic_store_n(&block->mapping, mapping, __ATOMIC_RELEASE);
 	return mapping != 0 ? (void *)block->start : NULL;
 }
@@ -88,7 +88,7 @@ static struct block *find(const void *pointer)
 {
 	for (size_t i = 0; i < BLOCKS; i++) {
 		if (__atomic_load_n(&blocks[i].mapping, __ATOMIC_ACQUIRE) > CLAIMED &&
-		    blocks[i].start == (uintptr_t)pointer)
+		    load_relaxed(&blocks[i].start) == (uintptr_t)pointer)
 			return &blocks[i];
 	}
 	return NULL;
@@ -104,11 +104,14 @@ size_t reentrant_size(const void *pointer)
 bool reentrant_free(void *pointer)
 {
 	struct block *block = find(pointer);
+	uintptr_t mapping;
 
 	if (block == NULL)
 		return false;
-	os_unmap(block->mapping, block->mapped);
-	block->start = 0;
+	mapping = load_relaxed(&block->mapping);
+	/* No entry may name the addresses any more when another thread can get them from the kernel. */
+	store_relaxed(&block->mapping, CLAIMED);
+	os_unmap(mapping, block->mapped);
 	__atomic_store_n(&block->mapping, 0, __ATOMIC_RELEASE);
 	return true;
 }
