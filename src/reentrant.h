@@ -4,7 +4,7 @@
  * While a thread is behind the door its fast paths are closed, and calls that come in are served from here: each
  * block is a mapping of its own, remembered in a table without locks. POSIX promises nothing for such handlers;
  * what they get here is neither a deadlock nor a corrupted heap. (A handler that interrupts the fast path itself is
- * fine as long as it frees what it allocates.)
+ * fine as long as it frees what it allocates; at worst some objects are lost.)
  *
  * Memory of the heap that is freed there can't be taken back, and is lost.
  *

@@ -5,8 +5,11 @@
  */
 #include "heap_test.h"
 
+#include "base/closed_cache.h"
 #include "base/os.h"
 #include "base/thread_state.h"
+#include "fast_path.h"
+#include "frontend/frontend.h"
 #include "pageheap/page_map.h"
 #include "reentrant.h"
 
@@ -53,6 +56,36 @@ static void test_door_closes_the_fast_paths(void **state)
 	outside = tm_malloc(64);
 	assert_true(in_heap(outside));
 	tm_free(outside);
+	require_all_given_back();
+}
+
+/*
+ * A handler may come when the door has been left and the fast paths are not open again yet. It then takes the way
+ * through the door with stacks that are neither empty nor full.
+ */
+static void test_handler_before_the_fast_paths_are_open_again(void **state)
+{
+	size_t cached;
+
+	(void)state;
+	fill_stacks();
+	assert_int_equal(bytes_in_use(), 0);
+	for (size_t size = 8; size <= 8 * KIB; size *= 2) {
+		void *object;
+
+		thread_state.malloc_offset = 0;
+		thread_state.free_cache = (uintptr_t)&closed_cache;
+		cached = frontend_cached(class_of_size(size));
+		assert_true(cached != 0);
+		object = tm_malloc(size);
+		assert_true(in_heap(object));
+		assert_int_equal(bytes_in_use(), tm_malloc_usable_size(object));
+		assert_int_equal(frontend_cached(class_of_size(size)), cached - 1);
+		thread_state.malloc_offset = 0;
+		thread_state.free_cache = (uintptr_t)&closed_cache;
+		tm_free(object);
+		assert_int_equal(frontend_cached(class_of_size(size)), cached);
+	}
 	require_all_given_back();
 }
 
@@ -452,6 +485,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_door_closes_the_fast_paths),
+		cmocka_unit_test(test_handler_before_the_fast_paths_are_open_again),
 		cmocka_unit_test(test_every_function_behind_the_door),
 		cmocka_unit_test(test_resize_behind_the_door),
 		cmocka_unit_test(test_blocks_outlive_the_door),
