@@ -37,10 +37,15 @@ bool door_enter(void)
 {
 	if (unlikely(door_is_closed()))
 		return false;
+	/*
+	 * In this order, also for a signal handler of this thread: one that still finds malloc open can free what it gets,
+	 * and none goes through the door and opens the fast paths again.
+	 */
 	thread_state.in_door = true;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	thread_state.malloc_offset = 0;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	thread_state.free_cache = (uintptr_t)&closed_cache;
-	/* For a signal handler of this thread, which sees its own thread's order. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	return true;
 }

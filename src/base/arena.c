@@ -14,7 +14,12 @@
 #define EXACT_BINS  (EXACT_LIMIT / ARENA_UNIT)
 #define POWER_BINS  32
 
+/*
+ * The link is not in the first word: if the block was a stack's array, that holds the NULL below the bottom, and a
+ * fast path that a signal handler interrupted may still be about to read it.
+ */
 struct free_block {
+	void *below_bottom;
 	struct free_block *next;
 };
 

@@ -234,6 +234,19 @@ static void enter(struct free_list *list, struct span *span)
 	occupancy_insert(&list->occupancy, span);
 }
 
+/*
+ * A new span is not needed if another thread has returned objects while it was made: it stays as other empty ones do,
+ * or leaves the list again. Returns it then.
+ */
+static struct span *leave_unused(struct free_list *list, struct span *span)
+{
+	if (likely(span->free != span->objects) || keep_empty(list, span))
+		return NULL;
+	leave(list, span);
+	span->next = NULL;
+	return span;
+}
+
 /* Takes out an empty span that was kept. NULL if there is none. */
 static struct span *leave_kept(struct free_list *list)
 {
@@ -271,6 +284,7 @@ size_t central_take(unsigned class, void **end, size_t count)
 {
 	struct free_list *list = &free_lists[class];
 	uint32_t size = size_classes[class].size;
+	struct span *unused = NULL;
 	size_t taken;
 
 	lock_acquire(&list->lock);
@@ -285,8 +299,10 @@ size_t central_take(unsigned class, void **end, size_t count)
 		lock_acquire(&list->lock);
 		enter(list, span);
 		taken += take_listed(list, size, end - taken, count - taken);
+		unused = leave_unused(list, span);
 	}
 	lock_release(&list->lock);
+	destroy_all(unused);
 	return taken;
 }
 
@@ -323,7 +339,9 @@ void *central_take_one(unsigned class, bool *zeroed)
 	lock_acquire(&list->lock);
 	enter(list, span);
 	object = take_listed_one(list, size, zeroed);
+	span = leave_unused(list, span);
 	lock_release(&list->lock);
+	destroy_all(span);
 	return object;
 }
 
@@ -350,8 +368,8 @@ static const char *check_ring(unsigned class, unsigned bucket, const struct span
 			return "a span is in the list of another class or occupancy";
 		if (span->free == 0 || bits_count_range(span->free_objects, 0, span->objects) != span->free)
 			return "a span's count of free objects is wrong";
-		if (span->free == span->objects && span->touched != 0 && span->objects > KEPT_OBJECTS)
-			return "an empty span of many objects was kept";
+		if (span->free == span->objects && !span->kept)
+			return "an empty span is in the list that is not counted as kept";
 		if (page_span(page_of(span->start)) != span || page_class(page_of(span->start)) != class)
 			return "the page map does not name a span's class";
 		*free += span->free;

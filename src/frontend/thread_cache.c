@@ -225,6 +225,9 @@ void *frontend_allocate(unsigned class)
 
 	if (unlikely(cache == NULL))
 		return allocate_directly(class);
+	/* A signal handler that came before the fast paths were open again finds the stack as it is. */
+	if (unlikely(cache->stacks.top[class][-1] != NULL))
+		return *--cache->stacks.top[class];
 	count_visit(cache);
 	first_time = cache->capacity[class] == 0 && !cache->visited[class];
 	cache->visited[class] = true;

@@ -385,7 +385,8 @@ static void allocate_in_handler(int signal)
 
 	(void)signal;
 	REQUIRE(block.start != NULL, "out of memory");
-	REQUIRE(behind_the_door != in_heap(block.start), "behind the door the heap was changed, or before it was not used");
+	/* Behind the door the heap serves only a handler that came before the fast paths were closed. */
+	REQUIRE(behind_the_door || in_heap(block.start), "the heap was not used");
 	block_fill(&block);
 	block.start = tm_realloc(block.start, 3000);
 	REQUIRE(block.start != NULL, "out of memory");
