@@ -201,6 +201,9 @@ def complete_class(entry, config, lowest, notes):
         if entry.batch_size is not None:
             notes.append(f"{entry.key}.batch_size: {batch}: lowered to {capacity}, what a thread's stack can hold")
         batch = capacity
+    if lowest is not None and entry.size > limits.WIDE_STEP * max(lowest - 1, limits.FREE_STEP_SIZE):
+        notes.append(f"{entry.size_key}: {entry.size}: more than {limits.WIDE_STEP} times the class that serves smaller "
+                     f"requests ({lowest - 1}): the smallest that take it leave most of it unused")
     if lowest is None:
         notes.append(f"{entry.size_key}: {entry.size}: taken by no request, since alignment is {config.alignment}")
     return SizeClass(entry.size, pages, batch, capacity, pages * config.page_size, lowest)

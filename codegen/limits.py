@@ -20,9 +20,11 @@ MAX_SPAN_BYTES = 1 * MIB
 # At most one part in this many of a span may be left over behind its last object (12.5 %).
 TAIL_WASTE_PART = 8
 
-# Above this size a class may be at most MAX_STEP times the class before it.
+# Above this size a class may be at most MAX_STEP times the class before it: the widest step that a suggestion of
+# rtmalloc's can have, which looks at requests of up to 4096 bytes. Beyond WIDE_STEP --check says so.
 FREE_STEP_SIZE = 128
-MAX_STEP = 2
+MAX_STEP = 32
+WIDE_STEP = 2
 
 # Up to this size the lookup is exact to 8 bytes; above it the steps are as coarse as the classes allow.
 SMALL_SIZE = 64 * KIB

@@ -38,6 +38,16 @@ class CommandTest(unittest.TestCase):
 
 
 class Check(CommandTest):
+    def test_wide_step(self):
+        """As in a suggestion of rtmalloc's for a program that asks for few sizes: accepted, and said."""
+        self.profile.write_text("classes = [8, 48, 512, 4096]\n", encoding="utf-8")
+        result = self.run_generator("--check", "x.toml")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for note in ("note: classes[2]: 512: more than 2 times the class that serves smaller requests (48)",
+                     "note: classes[3]: 4096: more than 2 times the class that serves smaller requests (512)"):
+            self.assertIn(note, result.stdout)
+        self.assertNotIn("classes[1]", result.stdout)
+
     def test_output(self):
         self.profile.write_text("""
 [config]

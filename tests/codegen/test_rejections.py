@@ -217,20 +217,20 @@ class Rules(RejectionTest):
         self.check("classes = [8, 24]\n", "classes[1]: 24: at least one size must be a multiple of alignment (16)")
 
     def test_step(self):
-        self.check("classes = [16, 144, 304]\n",
-                   "classes[2]: 304: must be at most 288, 2 times the class that serves smaller requests (144)")
+        self.check("classes = [16, 144, 4624]\n",
+                   "classes[2]: 4624: must be at most 4608, 32 times the class that serves smaller requests (144)")
 
     def test_step_of_the_first_class(self):
-        self.check("classes = [272]\n",
-                   "classes[0]: 272: must be at most 256, 2 times the class that serves smaller requests (128)")
+        self.check("classes = [4112]\n",
+                   "classes[0]: 4112: must be at most 4096, 32 times the class that serves smaller requests (128)")
 
     def test_step_counts_aligned_classes_only(self):
-        self.check("classes = [128, 136, 272]\n",
-                   "classes[2]: 272: must be at most 256, 2 times the class that serves smaller requests (128)")
+        self.check("classes = [128, 136, 4112]\n",
+                   "classes[2]: 4112: must be at most 4096, 32 times the class that serves smaller requests (128)")
 
     def test_step_with_alignment_8(self):
-        self.check("classes = [128, 136, 280]\n[config]\nalignment = 8\n",
-                   "classes[2]: 280: must be at most 272, 2 times the class that serves smaller requests (136)")
+        self.check("classes = [128, 136, 4360]\n[config]\nalignment = 8\n",
+                   "classes[2]: 4360: must be at most 4352, 32 times the class that serves smaller requests (136)")
 
     def test_class_above_max_pages(self):
         self.check("classes = [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 16400]\n[config]\nmax_pages = 2\n",
@@ -278,8 +278,8 @@ class Rules(RejectionTest):
                          "class[1].batch_size: 64: must be 1 to 63, what its stack can hold")
 
     def test_all_problems_at_once(self):
-        self.check("[[class]]\nsize = 16\npages = 200\n[[class]]\nsize = 512\ncapacity = 1\nbatch_size = 2\n",
-                   "class[1].size: 512: must be at most 256, 2 times the class that serves smaller requests (128)",
+        self.check("[[class]]\nsize = 16\npages = 200\n[[class]]\nsize = 4112\ncapacity = 1\nbatch_size = 2\n",
+                   "class[1].size: 4112: must be at most 4096, 32 times the class that serves smaller requests (128)",
                    "class[0].pages: 200: must be at most 128 (max_pages, and 1048576 bytes)",
                    "class[1].batch_size: 2: must be 1 to 1, what its stack can hold")
 
