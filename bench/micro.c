@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define LIVE_MAXIMUM 100000
+#define BATCH_COUNT 1000
 #define PAIRS_PER_CYCLE 1000
 #define RANDOM_LIVE 1024
 #define RANDOM_STEPS 32768
@@ -174,10 +175,10 @@ static uint64_t cycle_exchange(const struct row *row)
 }
 
 #define PAIR(size) {"pair", size, 1, NULL, cycle_pair, processor_clock}
-#define BATCH(size, count)                                                           \
-    {"batch-in-order", size, count, NULL, cycle_batch_in_order, processor_clock},    \
-    {"batch-reversed", size, count, NULL, cycle_batch_reversed, processor_clock},    \
-    {"batch-random", size, count, prepare_order, cycle_batch_at_random, processor_clock}
+#define BATCH(size)                                                                        \
+    {"batch-in-order", size, BATCH_COUNT, NULL, cycle_batch_in_order, processor_clock},    \
+    {"batch-reversed", size, BATCH_COUNT, NULL, cycle_batch_reversed, processor_clock},    \
+    {"batch-random", size, BATCH_COUNT, prepare_order, cycle_batch_at_random, processor_clock}
 #define LIVE(size) {"live-100k", size, LIVE_MAXIMUM, prepare_order, cycle_batch_at_random, processor_clock}
 #define RANDOM(size) {"random", size, RANDOM_LIVE, prepare_random_sizes, cycle_random_sizes, processor_clock}
 #define CALLOC(size) {"calloc", size, 1, NULL, cycle_calloc, processor_clock}
@@ -185,12 +186,11 @@ static uint64_t cycle_exchange(const struct row *row)
     {"exchange", size, 1, prepare_exchange, cycle_exchange, wall_clock},     \
     {"exchange-both-ways", size, 1, prepare_exchange_both_ways, cycle_exchange, wall_clock}
 
-/* Batches of 1000, from 64 KiB on of 100, which bounds the memory they need. */
 static const struct row rows[] = {
     PAIR(16), PAIR(24), PAIR(64), PAIR(100), PAIR(256), PAIR(1000), PAIR(1024), PAIR(4096), PAIR(8192), PAIR(16384),
     PAIR(32768), PAIR(65536), PAIR(131072), PAIR(262144), PAIR(524288), PAIR(1048576),
-    BATCH(8, 1000), BATCH(16, 1000), BATCH(64, 1000), BATCH(256, 1000), BATCH(1024, 1000), BATCH(4096, 1000),
-    BATCH(16384, 1000), BATCH(65536, 100), BATCH(262144, 100), BATCH(1048576, 100),
+    BATCH(8), BATCH(16), BATCH(64), BATCH(256), BATCH(1024), BATCH(4096),
+    BATCH(16384), BATCH(65536), BATCH(262144), BATCH(1048576),
     LIVE(64), LIVE(256),
     RANDOM(256), RANDOM(4096), RANDOM(32768),
     {"power-law", 65536, RANDOM_LIVE, prepare_power_law, cycle_random_sizes, processor_clock},

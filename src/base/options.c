@@ -9,9 +9,6 @@
 #include "base/message.h"
 #include "size_classes.h"
 
-/* Two hugepages; see pageheap/release.c. */
-#define DEFAULT_RELEASE_LIMIT ((size_t)4 << 20)
-
 struct options options = {
 	.release_limit = DEFAULT_RELEASE_LIMIT,
 	.thread_cache_size = THREAD_CACHE_SIZE,

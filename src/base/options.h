@@ -8,6 +8,9 @@
 
 #include "base/common.h"
 
+/* What release_limit is unless it is set: two hugepages, enough for the come and go of small programs. */
+#define DEFAULT_RELEASE_LIMIT ((size_t)4 << 20)
+
 struct options {
 	bool stats_print;            /* statistics on stderr at exit */
 	bool deepbind;               /* leave RTLD_DEEPBIND to dlopen */

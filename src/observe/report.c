@@ -9,7 +9,7 @@ struct row {
 	size_t value;
 };
 
-#define ROWS 15
+#define ROWS 16
 
 /* All figures in the order in which they add up. Returns how many. */
 static size_t collect(struct row *rows)
@@ -31,6 +31,7 @@ static size_t collect(struct row *rows)
 	rows[count++] = (struct row){"metadata in use", "metadata_used", s.metadata.used};
 	rows[count++] = (struct row){"metadata free", "metadata_free", s.metadata.free};
 	rows[count++] = (struct row){"metadata mapped", "metadata_mapped", s.metadata.mapped + s.pages.map_bytes};
+	rows[count++] = (struct row){"caches may hold", "cache_capacity", s.threads.capacity};
 	rows[count++] = (struct row){"given back so far", "released_total", s.pages.released_total};
 	rows[count++] = (struct row){"kept before giving back", "release_limit", s.pages.release_limit};
 	return count;

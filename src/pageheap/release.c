@@ -12,14 +12,9 @@
  *
  * Where address space itself is scarce, whole hugepages are unmapped instead. All under the page heap's lock.
  */
+#include "base/options.h"
 #include "base/os.h"
 #include "pageheap/heap_state.h"
-
-/*
- * Kept without any regret: two hugepages. Below the smallest peer's, and enough for the come and go of small
- * programs.
- */
-#define BASE_LIMIT ((size_t)4 << 20)
 
 #define REGRET_WINDOW_MS 1000
 
@@ -39,7 +34,7 @@ static struct {
 	size_t spare_pages;        /* empty spans kept above; atomic, as the next one */
 	size_t keep_pages;         /* base and regret */
 	bool useless;              /* the system refuses (locked memory): tried again at the next tick */
-} release = {.base_pages = BASE_LIMIT >> PAGE_SHIFT, .keep_pages = BASE_LIMIT >> PAGE_SHIFT};
+} release = {.base_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT, .keep_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT};
 
 static void set_keep(size_t base, size_t regret)
 {
