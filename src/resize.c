@@ -2,7 +2,8 @@
  * realloc's slow part: staying in place where the class or the neighbouring pages allow, giving pages back when a
  * large block shrinks, and moving pages instead of bytes when it grows.
  *
- * A block always has the class of its present size, also after it has shrunk: sized frees rely on that.
+ * A block of up to SMALL_SIZE has the class of its present size, also after it has shrunk: sized frees rely on that. One
+ * that grows beyond gets pages of its own, with room to grow: a block that has grown will grow again.
  */
 #include <errno.h>
 #include <string.h>
@@ -27,13 +28,47 @@ static void *copy(void *pointer, size_t old_size, size_t size)
 	return copied;
 }
 
+static size_t pages_for(size_t size)
+{
+	return (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
+/* Copies to pages of its own, with room to grow. NULL: not to be had, nothing has changed. */
+static void *copy_to_pages(void *pointer, size_t old_size, size_t size)
+{
+	const struct large_request request = {.pages = pages_for(size), .alignment = 1, .growing = true};
+	struct span *span;
+
+	if (!door_enter())
+		return NULL;
+	span = span_create_large(&request);
+	door_leave();
+	if (span == NULL)
+		return NULL;
+	memcpy((void *)span->start, pointer, old_size);
+	own_free(pointer);
+	return (void *)span->start;
+}
+
+static void *grow(void *pointer, size_t old_size, size_t size)
+{
+	void *grown = size > SMALL_SIZE ? copy_to_pages(pointer, old_size, size) : NULL;
+
+	return grown != NULL ? grown : copy(pointer, old_size, size);
+}
+
 static void *resize_small(void *pointer, unsigned class, size_t size)
 {
+	size_t old_size = size_classes[class].size;
+
 	pointer_check(pointer, class, "realloc");
 	if (size <= LARGEST_CLASS_SIZE && class_of_size(size) == class)
 		return pointer;
-	return copy(pointer, size_classes[class].size, size);
+	return size > old_size ? grow(pointer, old_size, size) : copy(pointer, old_size, size);
 }
+
+/* Moving pages costs two calls to the system and splits mappings; copying so few costs less. */
+#define LARGEST_COPY ((size_t)256 << 10 >> PAGE_SHIFT)
 
 /* Changes the number of pages, where the block is or elsewhere. NULL: not without copying. */
 static struct span *resize_pages(struct span *span, size_t pages)
@@ -42,7 +77,7 @@ static struct span *resize_pages(struct span *span, size_t pages)
 		span_shrink(span, pages);
 	if (pages <= span->pages || span_grow(span, pages))
 		return span;
-	return span_move(span, pages);
+	return span->pages > LARGEST_COPY ? span_move(span, pages) : NULL;
 }
 
 static void *resize_large(struct span *span, size_t size)
@@ -50,11 +85,13 @@ static void *resize_large(struct span *span, size_t size)
 	void *pointer = (void *)span->start;
 	struct span *resized = NULL;
 
-	if (size > LARGEST_CLASS_SIZE && door_enter()) {
-		resized = resize_pages(span, (size + PAGE_SIZE - 1) >> PAGE_SHIFT);
+	if (size > SMALL_SIZE && door_enter()) {
+		resized = resize_pages(span, pages_for(size));
 		door_leave();
 	}
-	return resized != NULL ? (void *)resized->start : copy(pointer, span_bytes(span), size);
+	if (resized != NULL)
+		return (void *)resized->start;
+	return size > span_bytes(span) ? grow(pointer, span_bytes(span), size) : copy(pointer, span_bytes(span), size);
 }
 
 void *door_realloc(void *pointer, size_t size)

@@ -15,6 +15,9 @@
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
 #endif
@@ -97,6 +100,15 @@ enum os_result os_release(uintptr_t address, size_t bytes)
 	failed = madvise((void *)address, bytes, MADV_DONTNEED);
 	errno = saved;
 	return failed ? OS_FAILED : OS_DONE;
+}
+
+void os_populate(uintptr_t address, size_t bytes)
+{
+	int saved = errno;
+
+	if (!fault(OS_POPULATE))
+		madvise((void *)address, bytes, MADV_POPULATE_WRITE);
+	errno = saved;
 }
 
 /* Puts fresh memory where there is a mapping of ours, or where mremap has just removed one. */

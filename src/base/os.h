@@ -12,6 +12,7 @@ enum os_call {
 	OS_UNMAP,
 	OS_RELEASE,
 	OS_MOVE,
+	OS_POPULATE,
 	OS_CALLS,
 };
 
@@ -41,6 +42,12 @@ enum os_result os_unmap(uintptr_t address, size_t bytes);
 
 /* Gives the memory back and keeps the addresses, which then read zero. */
 enum os_result os_release(uintptr_t address, size_t bytes);
+
+/*
+ * Makes memory resident that is about to be written: cheaper than a fault for each page of the kernel. What cannot be
+ * had (before Linux 5.14, say) comes with the faults.
+ */
+void os_populate(uintptr_t address, size_t bytes);
 
 /*
  * Moves the pages at `from` to `to`, replacing what is mapped there. Afterwards `from` is mapped and reads zero

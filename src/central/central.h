@@ -56,7 +56,7 @@ struct large_request {
 	size_t pages;
 	size_t alignment; /* in pages, a power of two */
 	bool zeroed;      /* it will be cleared: zeroed pages are preferred */
-	bool at_top;      /* it grows: above everything else */
+	bool growing;     /* it is likely to grow: with room behind it */
 };
 
 /* Makes a large block. NULL: out of memory. */

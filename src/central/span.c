@@ -7,6 +7,9 @@
 /* Spans with at least so many objects count as "many": one long-lived object in them is likely. */
 #define MANY_OBJECTS 16
 
+/* Objects up to this size are written on all of the kernel's pages that they lie on, and neighbours follow each other. */
+#define DENSE_OBJECT 4096
+
 static struct large_statistics large;
 
 static void count_large(ptrdiff_t blocks, ptrdiff_t pages)
@@ -51,7 +54,8 @@ struct span *span_create(unsigned class)
 	const struct page_request request = {.pages = info->pages,
 					     .alignment = 1,
 					     .kind = info->objects >= MANY_OBJECTS ? PAGES_MANY_OBJECTS
-										   : PAGES_FEW_OBJECTS};
+										   : PAGES_FEW_OBJECTS,
+					     .dense = info->size <= DENSE_OBJECT};
 	struct span *span = create(&request, info->objects);
 
 	if (span == NULL)
@@ -70,7 +74,7 @@ struct span *span_create_large(const struct large_request *large_request)
 					     .alignment = large_request->alignment,
 					     .kind = PAGES_FEW_OBJECTS,
 					     .zeroed = large_request->zeroed,
-					     .at_top = large_request->at_top};
+					     .growing = large_request->growing};
 	struct span *span = create(&request, 0);
 
 	if (span == NULL)
@@ -113,7 +117,7 @@ bool span_grow(struct span *span, size_t pages)
 
 struct span *span_move(struct span *span, size_t pages)
 {
-	const struct large_request request = {.pages = pages, .alignment = 1, .at_top = true};
+	const struct large_request request = {.pages = pages, .alignment = 1, .growing = true};
 	struct span *moved = span_create_large(&request);
 
 	if (moved == NULL)

@@ -73,8 +73,12 @@ static size_t find_in_list(const struct filler *filler, size_t list, size_t page
 		const struct hugepage *hugepage = &hugepage_records[link - 1];
 
 		*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, pages, alignment);
-		if (*first != HUGEPAGE_PAGES)
+		if (*first != HUGEPAGE_PAGES) {
+			if (hugepage->growing)
+				*first = round_down(bits_next_set(hugepage->used, *first, HUGEPAGE_PAGES) - pages,
+						    alignment);
 			return link - 1;
+		}
 		link = hugepage->next;
 	}
 	return NO_HUGEPAGE;
@@ -91,6 +95,23 @@ size_t filler_find(enum page_kind kind, size_t pages, size_t alignment, size_t *
 		if (found != NO_HUGEPAGE)
 			return found;
 		list = bits_next_set(filler->filled, list + 1, LISTS);
+	}
+	return NO_HUGEPAGE;
+}
+
+size_t filler_find_roomiest(enum page_kind kind, size_t pages, size_t *first)
+{
+	const struct filler *filler = &fillers[kind];
+
+	for (size_t list = LISTS; list-- > pages * FULLNESS_STEPS;) {
+		uint32_t link = bit_test(filler->filled, list) ? filler->heads[list] : 0;
+
+		if (link != 0) {
+			const struct hugepage *hugepage = &hugepage_records[link - 1];
+
+			*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, hugepage->longest, 1);
+			return link - 1;
+		}
 	}
 	return NO_HUGEPAGE;
 }

@@ -49,6 +49,12 @@ void release_range(size_t number, size_t first, size_t count);
 /* Told of pages that were taken into use and had been released before, in this hugepage. */
 void release_note_taken(const struct hugepage *hugepage, size_t pages);
 
+/*
+ * How many pages from the first of a run on to make resident at once, the run's own `count` ones first: those behind it
+ * become backed free pages. 0: none. The caller does it after the lock.
+ */
+size_t populate_choose(size_t number, size_t first, size_t count);
+
 /* The pages of [first, first + count) in a hugepage that consist of whole pages of the kernel. */
 struct page_slice {
 	size_t first;

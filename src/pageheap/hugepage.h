@@ -34,6 +34,7 @@ struct hugepage {
 	uint16_t list;    /* the filler's list it is in, plus 1; 0: none */
 	uint8_t state;    /* enum hugepage_state */
 	uint8_t kind;     /* enum page_kind, while partly used */
+	bool growing;     /* something in here is likely to grow: others take their pages from the ends of free ranges */
 };
 
 /* Free pages that are backed. */
@@ -56,6 +57,9 @@ void filler_insert(size_t number);
  * those the fullest; *first is the range's first page in it.
  */
 size_t filler_find(enum page_kind kind, size_t pages, size_t alignment, size_t *first);
+
+/* The hugepage with the longest free range, if that has `pages` pages; *first is the range's first page in it. */
+size_t filler_find_roomiest(enum page_kind kind, size_t pages, size_t *first);
 
 /* The hugepage with the most free pages in one range, among those with backed free pages; for release. */
 size_t filler_emptiest_backed(void);

@@ -55,6 +55,7 @@ static size_t take_pages(size_t number, size_t first, size_t count, enum page_ki
 	if (hugepage->used_count == 0) {
 		heap_leave_free(number);
 		hugepage->kind = (uint8_t)kind;
+		hugepage->growing = false;
 	} else {
 		filler_remove(number);
 	}
@@ -296,10 +297,10 @@ static size_t find_mapped_hugepage(void)
 }
 
 /* Finds and maps a run of wholly free hugepages. */
-static size_t obtain_hugepages(size_t count, size_t alignment, bool at_top)
+static size_t obtain_hugepages(size_t count, size_t alignment, bool growing)
 {
 	for (int tries = 0; tries < MAPPING_TRIES; tries++) {
-		size_t first = at_top ? align_number(start_of_top(), alignment) : find_hugepages(count, alignment);
+		size_t first = growing ? align_number(start_of_top(), alignment) : find_hugepages(count, alignment);
 		enum os_result result;
 
 		if (count > page_map_capacity() || first > page_map_capacity() - count)
@@ -313,19 +314,28 @@ static size_t obtain_hugepages(size_t count, size_t alignment, bool at_top)
 	return NO_HUGEPAGE;
 }
 
+/* A run that is likely to grow goes where it can become so many times as long, or onto a free hugepage. */
+#define ROOM_TO_GROW 4
+
+static size_t find_kind_in_filler(const struct page_request *request, size_t *first)
+{
+	if (request->growing && request->alignment == 1)
+		return filler_find_roomiest(request->kind, request->pages * ROOM_TO_GROW, first);
+	return filler_find(request->kind, request->pages, request->alignment, first);
+}
+
 /* The first page of a run that fits into one hugepage, or NO_HUGEPAGE. */
 static size_t find_in_filler(const struct page_request *request)
 {
 	size_t first = 0;
-	size_t number = filler_find(request->kind, request->pages, request->alignment, &first);
+	size_t number = find_kind_in_filler(request, &first);
 
 	if (number == NO_HUGEPAGE) {
 		number = obtain_hugepages(1, 1, false);
 		first = 0;
 	}
-	if (number == NO_HUGEPAGE)
-		number = filler_find((enum page_kind)(PAGE_KINDS - 1 - request->kind), request->pages,
-				     request->alignment, &first);
+	for (unsigned kind = 0; number == NO_HUGEPAGE && kind < PAGE_KINDS; kind++)
+		number = filler_find((enum page_kind)kind, request->pages, request->alignment, &first);
 	return number == NO_HUGEPAGE ? NO_HUGEPAGE : number * HUGEPAGE_PAGES + first;
 }
 
@@ -337,7 +347,7 @@ static size_t find_hugepage_run(const struct page_request *request)
 
 	if (count > page_map_capacity() || alignment > page_map_capacity())
 		return NO_HUGEPAGE;
-	number = obtain_hugepages(count, alignment, request->at_top);
+	number = obtain_hugepages(count, alignment, request->growing);
 	return number == NO_HUGEPAGE ? NO_HUGEPAGE : number * HUGEPAGE_PAGES;
 }
 
@@ -368,7 +378,8 @@ static void unback_mixed(size_t page, size_t pages)
 
 bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 {
-	bool small = request->pages < HUGEPAGE_PAGES && request->alignment <= HUGEPAGE_PAGES && !request->at_top;
+	bool small = request->pages < HUGEPAGE_PAGES && request->alignment <= HUGEPAGE_PAGES;
+	size_t populated = 0;
 	size_t page;
 
 	lock_acquire(&heap.lock);
@@ -378,8 +389,14 @@ bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 		if (request->zeroed)
 			unback_mixed(page, request->pages);
 		run->zeroed = take_run(page, request->pages, request->kind);
+		if (small && request->growing)
+			hugepage_records[page / HUGEPAGE_PAGES].growing = true;
+		if (small && request->dense && run->zeroed)
+			populated = populate_choose(page / HUGEPAGE_PAGES, page % HUGEPAGE_PAGES, request->pages);
 	}
 	lock_release(&heap.lock);
+	if (populated != 0)
+		os_populate(run->address, populated << PAGE_SHIFT);
 	return page != NO_HUGEPAGE;
 }
 

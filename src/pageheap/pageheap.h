@@ -23,7 +23,8 @@ struct page_request {
 	size_t alignment; /* in pages, a power of two */
 	enum page_kind kind;
 	bool zeroed; /* should read zero, if that can be had without touching it */
-	bool at_top; /* above everything else, so that it can grow where it is */
+	bool growing; /* is likely to grow: placed where there is room behind it */
+	bool dense;  /* all of it will be written soon, and what is taken next in the same manner, too */
 };
 
 struct page_run {

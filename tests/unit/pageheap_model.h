@@ -185,7 +185,7 @@ UNUSED static bool model_grow(struct run *run, size_t pages)
  */
 UNUSED static bool model_move(struct run *run, size_t pages)
 {
-	const struct page_request request = {.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = true};
+	const struct page_request request = {.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
 	struct run target = {0};
 
 	if (!model_allocate(&target, &request))

@@ -307,6 +307,39 @@ static void test_growth_in_steps(void **state)
 	require_all_given_back();
 }
 
+/*
+ * A block that has grown beyond what a sized free may assume stays where it is while it grows, up to the next hugepage,
+ * also beside others; when it shrinks below, it gets the class of its size again.
+ */
+static void test_growth_stays_in_place(void **state)
+{
+	struct block block = {tm_malloc(100), 100, 7};
+	char *others[16];
+	unsigned char *start;
+
+	(void)state;
+	block_fill(&block);
+	block.start = tm_realloc(block.start, SMALL_SIZE + 1);
+	block_check_below(&block, 100);
+	start = block.start;
+	for (size_t i = 0; i < 16; i++) {
+		size_t size = SMALL_SIZE + (i + 1) * 50 * KIB;
+
+		others[i] = tm_malloc((i + 1) * 100);
+		block.start = tm_realloc(block.start, size);
+		assert_ptr_equal(block.start, start);
+		block.size = size;
+		block_fill(&block);
+	}
+	for (size_t i = 0; i < 16; i++)
+		tm_free(others[i]);
+	require_accounted(tm_malloc_usable_size(block.start));
+	block.start = tm_realloc(block.start, SMALL_SIZE / 2);
+	block_check_below(&block, SMALL_SIZE / 2);
+	tm_free_sized(block.start, SMALL_SIZE / 2);
+	require_all_given_back();
+}
+
 /* The report's lines, as numbers: the first of each row. */
 static size_t reported(const char *text, const char *name)
 {
@@ -346,6 +379,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_accounting_of_single_blocks),
 		cmocka_unit_test(test_growth_in_steps),
+		cmocka_unit_test(test_growth_stays_in_place),
 		cmocka_unit_test(test_report_says_the_same),
 		cmocka_unit_test(test_random_operations_in_one_thread),
 		cmocka_unit_test(test_random_operations_in_several_threads),

@@ -34,7 +34,8 @@ static struct page_request random_request(void)
 		.alignment = random_below(&state, 4) == 0 ? (size_t)1 << random_below(&state, 12) : 1,
 		.kind = (enum page_kind)random_below(&state, PAGE_KINDS),
 		.zeroed = random_below(&state, 2) != 0,
-		.at_top = random_below(&state, 32) == 0,
+		.growing = random_below(&state, 32) == 0,
+		.dense = random_below(&state, 4) == 0,
 	};
 }
 
@@ -216,9 +217,10 @@ static void tail_is_used(void **unused)
 }
 
 /* Above all that is in use, though there is room below; so it grows as far as it likes. */
-static void at_top(void **unused)
+static void growing(void **unused)
 {
-	const struct page_request request = {.pages = 3, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = true};
+	const struct page_request request = {
+		.pages = HUGEPAGE_PAGES + 3, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
 	uintptr_t below = allocate(3 * HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
 	uintptr_t between = allocate(HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
 	struct page_run top;
@@ -229,14 +231,74 @@ static void at_top(void **unused)
 	pageheap_free(below, 3 * HUGEPAGE_PAGES, false);
 	assert_true(pageheap_allocate(&request, &top));
 	assert_true(top.address > between);
-	assert_int_equal(hugepage_records[hugepage_of(top.address)].used_count, 3);
-	for (size_t number = hugepage_of(top.address) + 1; number < heap.top; number++)
+	assert_int_equal(hugepage_records[hugepage_of(top.address) + 1].used_count, 3);
+	for (size_t number = hugepage_of(top.address) + 2; number < heap.top; number++)
 		assert_int_equal(hugepage_records[number].used_count, 0);
-	assert_true(pageheap_grow(top.address, 3, 40 * HUGEPAGE_PAGES + 5, &zeroed));
+	assert_true(pageheap_grow(top.address, HUGEPAGE_PAGES + 3, 40 * HUGEPAGE_PAGES + 5, &zeroed));
 	assert_valid();
 	pageheap_free(top.address, 40 * HUGEPAGE_PAGES + 5, false);
 	pageheap_free(between, HUGEPAGE_PAGES, false);
 	assert_int_equal(heap_statistics().used, 0);
+	assert_valid();
+}
+
+/* A short run that will grow takes the longest range, at its start, and not the tightest; or a free hugepage. */
+static void growing_in_filler(void **unused)
+{
+	const struct page_request request = {.pages = 4, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
+	uintptr_t one = allocate(HUGEPAGE_PAGES - 1, PAGES_FEW_OBJECTS);
+	struct page_run run;
+	struct page_run next;
+	bool zeroed;
+
+	(void)unused;
+	free_part(one, 3, 8);
+	free_part(one, 20, 40);
+	free_part(one, 100, 12);
+	assert_true(pageheap_allocate(&request, &run));
+	assert_int_equal(run.address, nth_page(one, 20));
+	/* Others leave the room to it. */
+	assert_int_equal(allocate(10, PAGES_FEW_OBJECTS), nth_page(one, 102));
+	assert_true(pageheap_grow(run.address, 4, 40, &zeroed));
+	assert_true(pageheap_allocate(&request, &next));
+	assert_int_not_equal(hugepage_of(next.address), hugepage_of(one));
+	assert_valid();
+	pageheap_free(next.address, 4, false);
+	pageheap_free(nth_page(one, 102), 10, false);
+	free_part(one, 0, 3);
+	free_part(one, 11, 89);
+	free_part(one, 112, HUGEPAGE_PAGES - 1 - 112);
+	assert_int_equal(heap_statistics().used, 0);
+	assert_valid();
+}
+
+/* Pages that are about to be written become resident in steps, which follow the size of the heap. */
+static void populating(void **unused)
+{
+	struct page_request request = {.pages = 2, .alignment = 1, .kind = PAGES_MANY_OBJECTS, .dense = true};
+	uintptr_t large = allocate(2 * HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
+	size_t step = 2 * HUGEPAGE_PAGES / 64;
+	struct page_run run;
+	struct page_run sparse;
+
+	(void)unused;
+	if (madvise((void *)large, PAGE_SIZE, MADV_POPULATE_WRITE) != 0) {
+		print_message("no MADV_POPULATE_WRITE before Linux 5.14\n");
+		skip();
+	}
+	pageheap_release(0);
+	assert_true(pageheap_allocate(&request, &run));
+	assert_int_equal(resident_pages(run.address, step << PAGE_SHIFT), (step << PAGE_SHIFT) / os_page_size());
+	assert_int_equal(resident_pages(run.address + (step << PAGE_SHIFT), PAGE_SIZE), 0);
+	assert_int_equal(heap_backed_free(), step - 2);
+	request.kind = PAGES_FEW_OBJECTS;
+	request.dense = false;
+	assert_true(pageheap_allocate(&request, &sparse));
+	assert_int_equal(resident_pages(sparse.address, 2 << PAGE_SHIFT), 0);
+	assert_valid();
+	pageheap_free(run.address, 2, false);
+	pageheap_free(sparse.address, 2, false);
+	pageheap_free(large, 2 * HUGEPAGE_PAGES, false);
 	assert_valid();
 }
 
@@ -292,9 +354,9 @@ static void impossible(void **unused)
 	(void)unused;
 	for (size_t i = 0; i < COUNT_OF(sizes); i++) {
 		for (int top = 0; top < 2; top++) {
-			const struct page_request request = {.pages = sizes[i], .alignment = 1, .at_top = top != 0};
+			const struct page_request request = {.pages = sizes[i], .alignment = 1, .growing = top != 0};
 			const struct page_request aligned = {
-				.pages = 1, .alignment = (SIZE_MAX >> PAGE_SHIFT >> 1) + 1, .at_top = top != 0};
+				.pages = 1, .alignment = (SIZE_MAX >> PAGE_SHIFT >> 1) + 1, .growing = top != 0};
 			struct page_run run;
 
 			assert_false(pageheap_allocate(&request, &run));
@@ -336,7 +398,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(tightest_range),    cmocka_unit_test(kinds_apart),
-		cmocka_unit_test(tail_is_used),      cmocka_unit_test(at_top),
+		cmocka_unit_test(tail_is_used),      cmocka_unit_test(growing),
+		cmocka_unit_test(growing_in_filler), cmocka_unit_test(populating),
 		cmocka_unit_test(growth_is_stopped), cmocka_unit_test(alignments),
 		cmocka_unit_test(impossible),        cmocka_unit_test(other_kind_in_need),
 		cmocka_unit_test(random_operations),

@@ -34,8 +34,9 @@ static const struct page_request requests[] = {
 	{.pages = HUGEPAGE_PAGES + 3, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .zeroed = true},
 	{.pages = 40, .alignment = 16, .kind = PAGES_MANY_OBJECTS, .zeroed = true},
 	{.pages = 3 * HUGEPAGE_PAGES, .alignment = 4 * HUGEPAGE_PAGES, .kind = PAGES_FEW_OBJECTS},
-	{.pages = 200, .alignment = 1, .kind = PAGES_FEW_OBJECTS},
-	{.pages = 2, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = true},
+	{.pages = 200, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .dense = true},
+	{.pages = HUGEPAGE_PAGES, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true},
+	{.pages = 2, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true},
 };
 
 static void grow_if_there(struct run *run, size_t more)

@@ -37,10 +37,10 @@ static void assert_beside(const struct run *run, const struct foreign *foreign)
 		    run->address >= foreign->address + FOREIGN_BYTES);
 }
 
-static void take(struct run *run, size_t pages, bool at_top)
+static void take(struct run *run, size_t pages, bool growing)
 {
 	const struct page_request request = {
-		.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = at_top};
+		.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = growing};
 
 	assert_true(model_allocate(run, &request));
 	model_check_all();
@@ -113,7 +113,7 @@ static void growth_is_stopped(void **unused)
 	size_t pages;
 
 	(void)unused;
-	take(run, 3, true);
+	take(run, HUGEPAGE_PAGES, true);
 	foreign = put(heap.top + 1, 0);
 	pages = (foreign.address - run->address) >> PAGE_SHIFT;
 	assert_false(model_grow(run, pages + 1));
@@ -207,7 +207,7 @@ static void given_back_and_taken(void **unused)
 static void in_the_class_map(void **unused)
 {
 	struct pageheap_statistics before = heap_statistics();
-	struct page_request request = {.pages = 1, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .at_top = true};
+	struct page_request request = {.pages = 1, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
 	struct page_run run;
 	uintptr_t border;
 	void *foreign;

@@ -145,9 +145,9 @@ static void test_zeroed_is_true(void **state)
 	require_large(0, 0);
 }
 
-static struct span *create(size_t pages, bool at_top)
+static struct span *create(size_t pages, bool growing)
 {
-	const struct large_request request = {.pages = pages, .alignment = 1, .at_top = at_top};
+	const struct large_request request = {.pages = pages, .alignment = 1, .growing = growing};
 	struct span *span = span_create_large(&request);
 
 	REQUIRE(span != NULL, "no span of %zu pages", pages);
@@ -299,7 +299,7 @@ static void create_in(struct model *model, size_t slot)
 	const struct large_request request = {.pages = random_pages(model),
 					      .alignment = (size_t)1 << random_below(&model->random, 6),
 					      .zeroed = random_below(&model->random, 4) == 0,
-					      .at_top = random_below(&model->random, 16) == 0};
+					      .growing = random_below(&model->random, 16) == 0};
 	struct span *span = span_create_large(&request);
 
 	REQUIRE(span != NULL, "no span of %zu pages", request.pages);
