@@ -8,7 +8,8 @@ help:
 	@echo 'make build           install what the build needs, build the library into build/'
 	@echo 'make run CMD="..."   the same, then run a shell command with the library preloaded'
 	@echo 'make test            install what the tests need, build, run all tests'
-	@echo 'make bench           install the other allocators, build, run the benchmarks'
+	@echo 'make bench           install the other allocators and what is measured, build, run the benchmarks;'
+	@echo '                     ARGUMENTS="--quick" and the like go to bench/bench.py run'
 	@echo 'make soak            the long tests, which `make test` leaves out'
 	@echo 'make clean           remove the build folders'
 
@@ -37,9 +38,12 @@ test: configure-tests
 soak: configure-tests
 	meson test -C build --print-errorlogs --setup soak --suite soak
 
-bench: build
+# A build folder made before the development packages were installed has no drivers with allocators linked in.
+bench:
 	@scripts/install-dependencies bench
-	meson compile -C build bench
+	@if test -f build/build.ninja; then meson setup --reconfigure build; else meson setup build --buildtype=release; fi >&2
+	@meson compile -C build bench-drivers >&2
+	@bench/bench.py run $(value ARGUMENTS)
 
 clean:
 	rm -rf build build-*
