@@ -228,7 +228,8 @@ static void free_ours(void *pointer, size_t size, const char *function)
 	struct span *span;
 
 	if (likely(class != 0)) {
-		if (size != 0 && unlikely(size > LARGEST_CLASS_SIZE || class_of_size(size) != class))
+		if (size != 0 && unlikely(size > LARGEST_CLASS_SIZE || class_of_size(size) != class) &&
+		    !size_is_plausible(size_classes[class].size, size))
 			pointer_wrong_size(pointer, size, function);
 		frontend_free(class, pointer, function);
 		return;

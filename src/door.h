@@ -17,6 +17,12 @@ NOINLINE void door_free(void *pointer);
 void door_free_as(void *pointer, const char *function);
 
 /* `size` is what was asked for when the block was allocated; stops the process if it can't be. */
+/* Whether realloc may have left, or put, a block of `size` bytes where there are so many. */
+static inline bool size_is_plausible(size_t usable, size_t size)
+{
+	return size <= usable && size >= usable / 2;
+}
+
 NOINLINE void door_free_sized(void *pointer, size_t size, const char *function);
 
 /* The same for a block that was allocated with an alignment. */

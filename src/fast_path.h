@@ -102,6 +102,26 @@ ALWAYS_INLINE bool free_fast(void *pointer)
 }
 
 /*
+ * The same, with the size that the block is said to have. False also if that is not of the block's class: realloc may
+ * have left it in a larger one.
+ */
+ALWAYS_INLINE bool free_checked_fast(void *pointer, size_t size)
+{
+	uintptr_t base = window.base;
+	uintptr_t offset = (uintptr_t)pointer - base;
+	size_t last = size - 1;
+	uintptr_t class_offset;
+
+	if (unlikely(offset >= load_folded(&window.extent)) || unlikely(last >= SMALL_SIZE))
+		return false;
+	class_offset = ((uint16_t *)(base - CLASS_MAP_DISTANCE))[offset >> PAGE_SHIFT];
+	/* As small_class_of(size), for a size that is not 0. */
+	if (unlikely(class_offset != CLASS_OFFSET(small_class[(last >> 3) + 1])))
+		return false;
+	return push(class_offset, pointer);
+}
+
+/*
  * Sizes below and at this (less one) may be freed by size alone, without a look at the page map; 0 while something
  * forbids it: before start-up is over, or if the program has replaced operator delete(void *).
  */

@@ -46,7 +46,7 @@ EXPORT void *PUBLIC(calloc)(size_t count, size_t size)
 
 EXPORT void PUBLIC(free_sized)(void *pointer, size_t size)
 {
-	if (unlikely(!free_sized_fast(pointer, size)))
+	if (unlikely(!free_checked_fast(pointer, size)))
 		door_free_sized(pointer, size, "free_sized");
 }
 
@@ -57,7 +57,7 @@ EXPORT void PUBLIC(sdallocx)(void *pointer, size_t size, int flags)
 		door_free(pointer);
 		return;
 	}
-	if (unlikely(!free_sized_fast(pointer, size)))
+	if (unlikely(!free_checked_fast(pointer, size)))
 		door_free_sized(pointer, size, "sdallocx");
 }
 

@@ -2,8 +2,9 @@
  * realloc's slow part: staying in place where the class or the neighbouring pages allow, giving pages back when a
  * large block shrinks, and moving pages instead of bytes when it grows.
  *
- * A block of up to SMALL_SIZE has the class of its present size, also after it has shrunk: sized frees rely on that. One
- * that grows beyond gets pages of its own, with room to grow: a block that has grown will grow again.
+ * A block that has grown to some size gets pages of its own, with room to grow: it will grow again. One that shrinks a
+ * little stays, and one that grows a little gets a little more than it asks for. So free_sized and sdallocx, which may be used on such a block, look at its class;
+ * operator delete, which may not, relies on the size.
  */
 #include <errno.h>
 #include <string.h>
@@ -50,19 +51,31 @@ static void *copy_to_pages(void *pointer, size_t old_size, size_t size)
 	return (void *)span->start;
 }
 
+/*
+ * From this size on a block grows by pages instead of by classes: below, rounding up to pages would waste more than a
+ * fifth of it.
+ */
+#define GROWN_SIZE ((size_t)32 << 10)
+
+/* A block grows by this part of itself at least: a vector that grows in small steps is not copied at each of them. */
+#define LEAST_GROWTH 4
+
 static void *grow(void *pointer, size_t old_size, size_t size)
 {
-	void *grown = size > SMALL_SIZE ? copy_to_pages(pointer, old_size, size) : NULL;
+	void *grown = size > GROWN_SIZE ? copy_to_pages(pointer, old_size, size) : NULL;
 
-	return grown != NULL ? grown : copy(pointer, old_size, size);
+	return grown != NULL ? grown : copy(pointer, old_size, maximum(size, old_size + old_size / LEAST_GROWTH));
 }
+
+/* A block that shrinks by no more than this part of itself stays: the copy would cost more than the rest is worth. */
+#define LARGEST_REMAINDER 4
 
 static void *resize_small(void *pointer, unsigned class, size_t size)
 {
 	size_t old_size = size_classes[class].size;
 
 	pointer_check(pointer, class, "realloc");
-	if (size <= LARGEST_CLASS_SIZE && class_of_size(size) == class)
+	if (size <= old_size && (size >= old_size - old_size / LARGEST_REMAINDER || class_of_size(size) == class))
 		return pointer;
 	return size > old_size ? grow(pointer, old_size, size) : copy(pointer, old_size, size);
 }
@@ -85,7 +98,7 @@ static void *resize_large(struct span *span, size_t size)
 	void *pointer = (void *)span->start;
 	struct span *resized = NULL;
 
-	if (size > SMALL_SIZE && door_enter()) {
+	if (size > GROWN_SIZE && door_enter()) {
 		resized = resize_pages(span, pages_for(size));
 		door_leave();
 	}

@@ -62,22 +62,41 @@ static COLD _Noreturn void wrong_class(unsigned class, void *object, const char 
 	wrong_object(real, object, function, what);
 }
 
-/* The span and index of an object that is said to be of `class`. */
-static inline struct place locate(unsigned class, void *object, const char *function)
+/* The span of an object that is said to be of `class`. */
+static inline struct span *span_of(unsigned class, void *object, const char *function)
 {
 	uintptr_t address = (uintptr_t)object;
-	const struct size_class *info = &size_classes[class];
-	struct place place;
-	uint64_t offset;
 
 	if (unlikely(!in_window(address)) || unlikely(page_class(page_of(address)) != class))
 		wrong_class(class, object, function);
-	place.span = page_span(page_of(address));
-	offset = address - place.span->start;
-	place.index = (uint32_t)(offset * info->reciprocal >> 44);
-	if (unlikely(place.index * (uint64_t)info->size != offset) || unlikely(place.index >= info->objects))
-		wrong_object(class, object, function, "pointer is inside an object, not at its start");
-	return place;
+	return page_span(page_of(address));
+}
+
+/* Finds the spans and indices of objects that are said to be of `class`, and fetches what put() will want of them. */
+static inline void locate(unsigned class, void **objects, size_t count, struct place *places, const char *function)
+{
+	const struct size_class *info = &size_classes[class];
+	uint64_t bytes = (uint64_t)info->pages << PAGE_SHIFT;
+	struct span *span = NULL;
+	uintptr_t start = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		uint64_t offset = (uintptr_t)objects[i] - start;
+		uint64_t index;
+
+		/* Neighbours are often freed together. */
+		if (offset >= bytes || span == NULL) {
+			span = span_of(class, objects[i], function);
+			__builtin_prefetch(&span->free, 1);
+			start = span->start;
+			offset = (uintptr_t)objects[i] - start;
+		}
+		index = offset * info->reciprocal >> 44;
+		if (unlikely(index * info->size != offset) || unlikely(index >= info->objects))
+			wrong_object(class, objects[i], function, "pointer is inside an object, not at its start");
+		__builtin_prefetch(&span->free_objects[index / 64], 1);
+		places[i] = (struct place){span, (uint32_t)index};
+	}
 }
 
 /* Spans of at most so many objects are kept when they are empty. */
@@ -110,21 +129,53 @@ static inline void leave(struct free_list *list, struct span *span)
 	list->spans--;
 }
 
-/* Marks an object free. Returns the span if that was its last used one and it has left the list. */
-static inline struct span *put(struct free_list *list, struct place place, void *object, const char *function)
+/* The first of these objects that is free already, or is there twice. */
+static COLD _Noreturn void freed_twice(const struct place *places, void **objects, const char *function)
 {
-	struct span *span = place.span;
-	uint32_t word = place.index / 64;
-	uint64_t bit = UINT64_C(1) << (place.index % 64);
+	size_t seen = 0;
 
-	if (unlikely(span->free_objects[word] & bit))
-		wrong_object(span->class, object, function, "object is already free (double free)");
-	store_relaxed(&span->free_objects[word], span->free_objects[word] | bit);
+	for (size_t i = 0;; i++) {
+		const struct span *span = places[i].span;
+		uint64_t bit = UINT64_C(1) << (places[i].index % 64);
+
+		if ((span->free_objects[places[i].index / 64] | seen) & bit)
+			wrong_object(span->class, objects[i], function, "object is already free (double free)");
+		seen |= bit;
+	}
+}
+
+/*
+ * Marks the objects free that lie in the same word of the same span's bitmap as the first. Returns how many. One after
+ * the other, each would wait for the store of the one before.
+ */
+static inline size_t mark_word(const struct place *places, void **objects, size_t count, const char *function)
+{
+	struct span *span = places->span;
+	uint32_t word = places->index / 64;
+	uint64_t bits = span->free_objects[word];
+	size_t marked = 0;
+
+	do {
+		uint64_t bit = UINT64_C(1) << (places[marked].index % 64);
+
+		if (unlikely(bits & bit))
+			freed_twice(places, objects, function);
+		bits |= bit;
+		marked++;
+	} while (marked < count && places[marked].span == span && places[marked].index / 64 == word);
+	store_relaxed(&span->free_objects[word], bits);
 	if (word < span->first_word)
 		span->first_word = (uint16_t)word;
-	list->free++;
-	span->free++;
-	if (span->free == 1)
+	return marked;
+}
+
+/* Counts objects that have been marked free. Returns the span if they were its last used ones and it has left the list. */
+static inline struct span *count_freed(struct free_list *list, struct span *span, size_t count)
+{
+	bool was_full = span->free == 0;
+
+	span->free = (uint16_t)(span->free + count);
+	if (was_full)
 		occupancy_insert(&list->occupancy, span);
 	else if (occupancy_bucket(span) != span->bucket)
 		occupancy_move(&list->occupancy, span);
@@ -132,6 +183,26 @@ static inline struct span *put(struct free_list *list, struct place place, void 
 		return NULL;
 	leave(list, span);
 	return span;
+}
+
+/* Marks a chunk's objects free. Returns the spans that have left the list, joined by `next`. */
+static inline struct span *put(struct free_list *list, const struct place *places, void **objects, size_t count,
+			       const char *function)
+{
+	struct span *emptied = NULL;
+
+	list->free += count;
+	for (size_t i = 0; i < count;) {
+		size_t marked = mark_word(places + i, objects + i, count - i, function);
+		struct span *empty = count_freed(list, places[i].span, marked);
+
+		if (unlikely(empty != NULL)) {
+			empty->next = emptied;
+			emptied = empty;
+		}
+		i += marked;
+	}
+	return emptied;
 }
 
 static void destroy_all(struct span *spans)
@@ -147,23 +218,12 @@ static void destroy_all(struct span *spans)
 static void return_chunk(unsigned class, void **objects, size_t count, const char *function)
 {
 	struct free_list *list = &free_lists[class];
-	struct span *emptied = NULL;
+	struct span *emptied;
 	struct place places[CHUNK];
 
-	for (size_t i = 0; i < count; i++) {
-		places[i] = locate(class, objects[i], function);
-		__builtin_prefetch(&places[i].span->free, 1);
-		__builtin_prefetch(&places[i].span->free_objects[places[i].index / 64], 1);
-	}
+	locate(class, objects, count, places, function);
 	lock_acquire(&list->lock);
-	for (size_t i = 0; i < count; i++) {
-		struct span *empty = put(list, places[i], objects[i], function);
-
-		if (unlikely(empty != NULL)) {
-			empty->next = emptied;
-			emptied = empty;
-		}
-	}
+	emptied = put(list, places, objects, count, function);
 	lock_release(&list->lock);
 	destroy_all(emptied);
 }

@@ -8,7 +8,7 @@
 #define MANY_OBJECTS 16
 
 /* Objects up to this size are written on all of the kernel's pages that they lie on, and neighbours follow each other. */
-#define DENSE_OBJECT 4096
+#define DENSE_OBJECT 512
 
 static struct large_statistics large;
 

@@ -22,10 +22,16 @@ MALLOC_LIMITS = {"instructions": 17, "loads": 5, "stores": 1, "branches": 3}
 MEDIUM_LIMITS = {"instructions": 17 + 4, "loads": 5, "stores": 1, "branches": 4}
 # Seven loads, and the one that finds an object freed twice in a row.
 FREE_LIMITS = {"instructions": 18, "loads": 8, "stores": 2, "branches": 3}
-# Without the page map's load, but with the test of the size, NULL and (sdallocx) the flags.
+# Without the page map's load, but with the test of the size and NULL.
 SIZED_FREE_LIMITS = {"instructions": 20, "loads": 8, "stores": 2, "branches": 4}
-FLAGGED_FREE_LIMITS = {"instructions": 22, "loads": 8, "stores": 2, "branches": 5}
-SIZED_FREES = {"_ZdlPvm": "operator delete(void *, size_t)", "free_sized": "free_sized", "sdallocx": "sdallocx"}
+# With both: the size is held against the page map. sdallocx tests its flags, too.
+CHECKED_FREE_LIMITS = {"instructions": 27, "loads": 9, "stores": 2, "branches": 5}
+FLAGGED_FREE_LIMITS = {"instructions": 29, "loads": 9, "stores": 2, "branches": 6}
+SIZED_FREES = {
+    "_ZdlPvm": ("operator delete(void *, size_t)", SIZED_FREE_LIMITS),
+    "free_sized": ("free_sized", CHECKED_FREE_LIMITS),
+    "sdallocx": ("sdallocx", FLAGGED_FREE_LIMITS),
+}
 
 
 def build_options():
@@ -102,10 +108,9 @@ class FastPath(unittest.TestCase):
         self.check_paths("operator delete(void *)", self.fast_paths("_ZdlPv"), FREE_LIMITS)
 
     def test_sized_frees(self):
-        for symbol, name in SIZED_FREES.items():
+        for symbol, (name, sized) in SIZED_FREES.items():
             with self.subTest(function=name):
                 small, medium = path_walker.split_by_size(self.fast_paths(symbol))
-                sized = FLAGGED_FREE_LIMITS if symbol == "sdallocx" else SIZED_FREE_LIMITS
                 self.check_paths(name, small, sized)
                 if medium:
                     limits = dict(sized)

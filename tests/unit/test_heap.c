@@ -307,8 +307,10 @@ static void test_growth_in_steps(void **state)
 	require_all_given_back();
 }
 
+#define GROWN (64 * KIB)
+
 /*
- * A block that has grown beyond what a sized free may assume stays where it is while it grows, up to the next hugepage,
+ * A block that has grown to some size stays where it is while it grows, up to the next hugepage,
  * also beside others; when it shrinks below, it gets the class of its size again.
  */
 static void test_growth_stays_in_place(void **state)
@@ -319,11 +321,11 @@ static void test_growth_stays_in_place(void **state)
 
 	(void)state;
 	block_fill(&block);
-	block.start = tm_realloc(block.start, SMALL_SIZE + 1);
+	block.start = tm_realloc(block.start, GROWN + 1);
 	block_check_below(&block, 100);
 	start = block.start;
 	for (size_t i = 0; i < 16; i++) {
-		size_t size = SMALL_SIZE + (i + 1) * 50 * KIB;
+		size_t size = GROWN + (i + 1) * 50 * KIB;
 
 		others[i] = tm_malloc((i + 1) * 100);
 		block.start = tm_realloc(block.start, size);
@@ -334,9 +336,24 @@ static void test_growth_stays_in_place(void **state)
 	for (size_t i = 0; i < 16; i++)
 		tm_free(others[i]);
 	require_accounted(tm_malloc_usable_size(block.start));
-	block.start = tm_realloc(block.start, SMALL_SIZE / 2);
-	block_check_below(&block, SMALL_SIZE / 2);
-	tm_free_sized(block.start, SMALL_SIZE / 2);
+	block.start = tm_realloc(block.start, GROWN / 4);
+	block_check_below(&block, GROWN / 4);
+	tm_free_sized(block.start, GROWN / 4);
+	require_all_given_back();
+}
+
+/* A block that gives up less than a quarter stays where it is, and may be freed by the size that it has then. */
+static void test_shrinking_a_little(void **state)
+{
+	(void)state;
+	for (size_t size = 64; size <= LARGEST_CLASS_SIZE; size *= 2) {
+		char *block = tm_malloc(size);
+
+		assert_ptr_equal(tm_realloc(block, size - size / 4), block);
+		assert_ptr_equal(tm_realloc(block, size), block);
+		assert_ptr_equal(tm_realloc(block, size - size / 8), block);
+		tm_free_sized(block, size - size / 8);
+	}
 	require_all_given_back();
 }
 
@@ -380,6 +397,7 @@ int main(void)
 		cmocka_unit_test(test_accounting_of_single_blocks),
 		cmocka_unit_test(test_growth_in_steps),
 		cmocka_unit_test(test_growth_stays_in_place),
+		cmocka_unit_test(test_shrinking_a_little),
 		cmocka_unit_test(test_report_says_the_same),
 		cmocka_unit_test(test_random_operations_in_one_thread),
 		cmocka_unit_test(test_random_operations_in_several_threads),
