@@ -14,9 +14,9 @@ from limits import KIB, MIB
 SPAN_GOALS = ((32, 64 * KIB), (8, 256 * KIB), (2, 512 * KIB), (1, 1 * MIB))
 
 # One batch moves about this many bytes between the tiers, within these numbers of objects.
-BATCH_BYTES = 64 * KIB
-BATCH_LEAST = 2
-BATCH_MOST = 64
+BATCH_BYTES = 32 * 1024
+BATCH_LEAST = 4
+BATCH_MOST = 32
 
 # A thread's stack of one class may come to hold about this many bytes, and this many objects.
 STACK_BYTES = 256 * KIB

@@ -36,7 +36,8 @@
 #define NOINLINE      __attribute__((noinline))
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define COLD          __attribute__((cold, noinline))
-#define CACHE_ALIGNED __attribute__((aligned(64)))
+#define CACHE_LINE    64
+#define CACHE_ALIGNED __attribute__((aligned(CACHE_LINE)))
 
 /* Of a variable that is declared in a header: reached without the global offset table. */
 #define HIDDEN __attribute__((visibility("hidden")))

@@ -37,7 +37,7 @@ def expected_class(entry, config):
     pages = entry.get("pages") or derived_pages(size, config)
     limit = entry.get("capacity") or min(2047, config["max_free_list_length"], 256 * KIB // size)
     capacity = round_capacity(limit)
-    batch = entry.get("batch_size") or max(2, min(64, 64 * KIB // size))
+    batch = entry.get("batch_size") or max(4, min(32, 32 * KIB // size))
     span_bytes = pages * config["page_size"]
     return {
         "reciprocal": -(-2**44 // size),

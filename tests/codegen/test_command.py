@@ -9,11 +9,11 @@ import support
 
 CHECK_OUTPUT = """\
 class  size  pages  objects  batch  capacity  tail waste %  worst internal waste %  alignment
-    1     8      1     1024     64      2047          0.00                   87.50          8
+    1     8      1     1024     32      2047          0.00                   87.50          8
     2    16      2     1024     32        63          0.00                   43.75         16
-    3    24      1      341     64      2047          0.10                  unused          8
-    4    48      1      170     64      2047          0.39                   64.58         16
-    5    96      1       85     64      2047          0.39                   48.96         32
+    3    24      1      341     32      2047          0.10                  unused          8
+    4    48      1      170     32      2047          0.39                   64.58         16
+    5    96      1       85     32      2047          0.39                   48.96         32
     6   192      1       42   1023      1023          1.56                   49.48         64
 
 classes: 6, page size 8192, requests up to 192 bytes, alignment 16

@@ -203,11 +203,11 @@ class OtherForms(TableTest):
                    {"size": 64, "batch_size": 1024}, {"size": 128, "capacity": 8191}]
         header = self.check_text(profile_text(entries, {}))
         self.assertEqual([(entry["capacity"], entry["batch"]) for entry in header.classes[1:]],
-                         [(511, 400), (1, 1), (2047, 1024), (8191, 64)])
+                         [(511, 400), (1, 1), (2047, 1024), (8191, 32)])
 
     def test_max_free_list_length_bounds_capacity(self):
-        header = self.check_text("classes = [16]\n[config]\nmax_free_list_length = 100\n")
-        self.assertEqual((header.classes[1]["capacity"], header.classes[1]["batch"]), (63, 63))
+        header = self.check_text("classes = [16]\n[config]\nmax_free_list_length = 31\n")
+        self.assertEqual((header.classes[1]["capacity"], header.classes[1]["batch"]), (31, 31))
 
 
 class RandomProfiles(TableTest):

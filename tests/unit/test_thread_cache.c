@@ -153,7 +153,8 @@ static void require_growth(unsigned class, size_t *before)
 	size_t now = capacity(class);
 
 	REQUIRE(now >= *before, "a growing stack shrank from %zu to %zu", *before, now);
-	REQUIRE(now <= maximum(7, 2 * *before + 1), "a stack grew from %zu to %zu at once", *before, now);
+	/* Of the smallest class, two lines of objects at first: another thread has a cache, too. */
+	REQUIRE(now <= maximum(class == 1 ? 15 : 7, 2 * *before + 1), "a stack grew from %zu to %zu at once", *before, now);
 	REQUIRE(now <= size_classes[class].capacity, "%zu slots are more than the class's", now);
 	REQUIRE(held(class) <= now && frontend_cached(class) == held(class), "%zu objects in %zu slots", held(class), now);
 	*before = now;
@@ -172,9 +173,17 @@ static void *grow_by_allocating(void *argument)
 		if (i % 7 == 0 || i < 100)
 			require_growth(class, &before);
 	}
-	REQUIRE(capacity(class) == size_classes[class].capacity, "%zu slots after %zu objects of %zu bytes", capacity(class), count,
-		size);
+	/* A thread that only takes gets no more than it needs for that, one that takes and frees in turn all that it may have. */
+	REQUIRE(capacity(class) + 1u >= size_classes[class].batch && capacity(class) * size <= maximum(32 * KIB, 7 * size),
+		"%zu slots after %zu objects of %zu bytes", capacity(class), count, size);
 	release(objects, count);
+	count = minimum(count, size_classes[class].capacity + 1u);
+	for (int round = 0; round < 12; round++) {
+		allocate(objects, count, size);
+		release(objects, count);
+	}
+	REQUIRE(capacity(class) >= size_classes[class].capacity, "%zu slots after swings of %zu objects of %zu bytes",
+		capacity(class), count, size);
 	REQUIRE_VALID(frontend_validate);
 	return NULL;
 }
