@@ -116,11 +116,9 @@ static size_t next_capacity(const struct thread_cache *cache, unsigned class)
 	return cache->swings[class] >= SWINGS_TO_GROW ? minimum(2 * old + 1, PEAK_CAPACITY) : old;
 }
 
-static bool is_below_flow(const struct thread_cache *cache, unsigned class)
+static size_t flow_capacity(unsigned class)
 {
-	const struct size_class *info = &size_classes[class];
-
-	return cache->capacity[class] + 1u < maximum(info->batch, FLOW_BYTES / info->size);
+	return maximum(size_classes[class].batch, FLOW_BYTES / size_classes[class].size) - 1;
 }
 
 /* The next larger capacity, as far as the grant allows. False: not at all, or no memory. */
@@ -261,7 +259,7 @@ void *frontend_allocate(unsigned class)
 	count_visit(cache);
 	first_time = cache->capacity[class] == 0 && !cache->visited[class] &&
 		     !(load_relaxed(&transfer_enabled) && line_of(class) > 1);
-	wanting = is_below_flow(cache, class) || cache->overages[class] != 0;
+	wanting = cache->capacity[class] < flow_capacity(class) || cache->overages[class] != 0;
 	cache->visited[class] = true;
 	cache->overages[class] = 0;
 	note_direction(cache, class, 1);
@@ -280,12 +278,12 @@ void *frontend_allocate_zeroed(unsigned class, bool *zeroed)
  */
 static bool should_grow(struct thread_cache *cache, unsigned class)
 {
-	if (is_below_flow(cache, class))
+	if (cache->capacity[class] < flow_capacity(class))
 		return true;
 	if (cache->overages[class] < UINT8_MAX)
 		cache->overages[class]++;
 	if (cache->overages[class] > minimum((size_t)MAX_OVERAGES * FLUSHES_PER_OVERAGE, UINT8_MAX - 1) &&
-	    cache->capacity[class] / 2u >= size_classes[class].batch)
+	    cache->capacity[class] / 2u > flow_capacity(class))
 		halve(cache, class);
 	return cache->overages[class] == 1;
 }

@@ -278,14 +278,20 @@ static void honour(void **objects)
 		objects[i] = tm_malloc(size_classes[CLASS_COUNT - 1 - i].size);
 }
 
+/* A stack grows while its thread empties and fills it in turn. */
+static void swing_in_all_sizes(void)
+{
+	for (int round = 0; round < 8; round++) {
+		for (size_t i = 0; i < COUNT_OF(budget_sizes); i++)
+			use(3000, budget_sizes[i]);
+	}
+}
+
 static void *fill_cache(void *unused)
 {
 	void *objects[HONOURING];
 
-	for (int round = 0; round < 4; round++) {
-		for (size_t i = 0; i < COUNT_OF(budget_sizes); i++)
-			use(3000, budget_sizes[i]);
-	}
+	swing_in_all_sizes();
 	meet();
 	honour(objects);
 	meet();
@@ -344,8 +350,7 @@ static void *take_all_budget(void *unused)
 {
 	void *objects[HONOURING];
 
-	for (size_t i = 0; i < COUNT_OF(budget_sizes); i++)
-		use(3000, budget_sizes[i]);
+	swing_in_all_sizes();
 	charge_of_first = charge();
 	meet();
 	/* Now the other one grows. */
@@ -364,8 +369,7 @@ static void *take_from_the_other(void *unused)
 
 	meet();
 	before = charge_of_all();
-	for (size_t i = 0; i < COUNT_OF(budget_sizes); i++)
-		use(3000, budget_sizes[i]);
+	swing_in_all_sizes();
 	REQUIRE(before == charge_of_first, "the first one has passed the door");
 	REQUIRE(charge() > 64 * KIB, "nothing was taken from the other cache's grant, and the budget is used up");
 	meet();
