@@ -246,7 +246,7 @@ static void *consume(void *unused)
 
 	meet();
 	release(shared_objects, MAXIMUM_OBJECTS);
-	REQUIRE(capacity(class) <= 4u * size_classes[class].batch, "%zu slots for objects of others", capacity(class));
+	REQUIRE(capacity(class) * size_classes[class].size <= 16 * KIB, "%zu slots for objects of others", capacity(class));
 	REQUIRE_VALID(central_validate);
 	meet();
 	return unused;
