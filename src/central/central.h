@@ -24,6 +24,7 @@ struct span {
 	uint16_t free;          /* objects free in here */
 	uint16_t first_word;    /* no free object lies in a word below */
 	uint16_t touched;       /* objects from this one on were never handed out */
+	uint16_t turn;          /* with so many free objects it may belong in another list (occupancy.h) */
 	uint8_t class;
 	uint8_t bucket;
 	bool kept;   /* empty, and counted as spare */

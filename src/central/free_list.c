@@ -169,20 +169,26 @@ static inline size_t mark_word(const struct place *places, void **objects, size_
 	return marked;
 }
 
-/* Counts objects that have been marked free. Returns the span if they were its last used ones and it has left the list. */
-static inline struct span *count_freed(struct free_list *list, struct span *span, size_t count)
+/* A span has turned. Returns it if the last of its objects in use have been freed and it has left the list. */
+static struct span *turn(struct free_list *list, struct span *span)
 {
-	bool was_full = span->free == 0;
-
-	span->free = (uint16_t)(span->free + count);
-	if (was_full)
+	if (span->turn == TURN_OF_FULL)
 		occupancy_insert(&list->occupancy, span);
 	else if (occupancy_bucket(span) != span->bucket)
 		occupancy_move(&list->occupancy, span);
+	else
+		occupancy_set_turn(span);
 	if (likely(span->free != span->objects) || keep_empty(list, span))
 		return NULL;
 	leave(list, span);
 	return span;
+}
+
+/* Counts objects that have been marked free. Returns as turn(). */
+static inline struct span *count_freed(struct free_list *list, struct span *span, size_t count)
+{
+	span->free = (uint16_t)(span->free + count);
+	return likely(span->free < span->turn) ? NULL : turn(list, span);
 }
 
 /* Marks a chunk's objects free. Returns the spans that have left the list, joined by `next`. */

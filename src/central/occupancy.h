@@ -27,11 +27,26 @@ static inline uint8_t occupancy_bucket(const struct span *span)
 	return (uint8_t)(bucket < OCCUPANCY_BUCKETS ? bucket : OCCUPANCY_BUCKETS - 1);
 }
 
+/*
+ * A span turns when it has so many free objects that it may belong in another list, or is empty: freeing looks at its
+ * list only then. A full span is in no list and turns with the first.
+ */
+#define TURN_OF_FULL 1
+
+static inline void occupancy_set_turn(struct span *span)
+{
+	uint32_t boundary = ((span->bucket + 1u) * span->objects + OCCUPANCY_BUCKETS - 1) / OCCUPANCY_BUCKETS;
+
+	/* The factor is rounded down, so that the bucket may end a little above the boundary. */
+	span->turn = (uint16_t)(boundary > span->free || span->free == span->objects ? boundary : span->free + 1u);
+}
+
 /* Enters a span by its present number of free objects, which is not 0. */
 static inline void occupancy_insert(struct occupancy *occupancy, struct span *span)
 {
 	struct span **head = &occupancy->heads[span->bucket = occupancy_bucket(span)];
 
+	occupancy_set_turn(span);
 	if (*head == NULL) {
 		span->next = span->previous = span;
 		*head = span;
@@ -50,6 +65,7 @@ static inline void occupancy_remove(struct occupancy *occupancy, struct span *sp
 {
 	struct span **head = &occupancy->heads[span->bucket];
 
+	span->turn = TURN_OF_FULL;
 	if (span->next == span) {
 		*head = NULL;
 		occupancy->filled &= ~(1u << span->bucket);
