@@ -2,22 +2,18 @@
 #include "pointer.h"
 
 #include "base/message.h"
-#include "central/central.h"
 
 void pointer_check(void *pointer, unsigned class, const char *function)
 {
-	const struct size_class *info = &size_classes[class];
-	const struct span *span = page_span(page_of((uintptr_t)pointer));
-	uint64_t offset = (uintptr_t)pointer - span->start;
-	uint64_t index = offset * info->reciprocal >> 44;
-	struct wrong_use use = {.function = function, .pointer = pointer, .class_size = info->size};
+	struct wrong_use use = {.function = function, .pointer = pointer, .class_size = size_classes[class].size};
+	const struct span *span;
+	uint64_t index;
 
-	if (unlikely(index * info->size != offset || index >= info->objects)) {
+	if (unlikely(!pointer_is_start(pointer, class, &span, &index))) {
 		use.what = "pointer is inside an object, not at its start";
 		message_wrong_use(&use);
 	}
-	/* Racy by nature, and never wrong for a valid pointer: its bit is clear while it is in use. */
-	if (unlikely(load_relaxed(&span->free_objects[index / 64]) >> (index % 64) & 1)) {
+	if (unlikely(pointer_is_free(span, index))) {
 		use.what = "object is already free";
 		message_wrong_use(&use);
 	}

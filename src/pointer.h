@@ -4,7 +4,25 @@
 #ifndef TIERMALLOC_POINTER_H
 #define TIERMALLOC_POINTER_H
 
-#include "base/common.h"
+#include "central/central.h"
+
+/* Whether `pointer`, on a page of `class`, is the start of an object; *index is the object's number in its span. */
+ALWAYS_INLINE bool pointer_is_start(const void *pointer, unsigned class, const struct span **span, uint64_t *index)
+{
+	const struct size_class *info = &size_classes[class];
+	uint64_t offset;
+
+	*span = page_span(page_of((uintptr_t)pointer));
+	offset = (uintptr_t)pointer - (*span)->start;
+	*index = offset * info->reciprocal >> 44;
+	return *index * info->size == offset && *index < info->objects;
+}
+
+/* Racy by nature, and never true for a valid pointer: its bit is clear while it is in use. */
+ALWAYS_INLINE bool pointer_is_free(const struct span *span, uint64_t index)
+{
+	return load_relaxed(&span->free_objects[index / 64]) >> (index % 64) & 1;
+}
 
 /* Stops the process unless `pointer`, on a page of `class`, is the start of an object. */
 void pointer_check(void *pointer, unsigned class, const char *function);

@@ -17,6 +17,31 @@
 #include "pointer.h"
 #include "reentrant.h"
 
+/* A block that shrinks by no more than this part of itself stays: the copy would cost more than the rest is worth. */
+#define LARGEST_REMAINDER 4
+
+static inline bool leaves_little(size_t old_size, size_t size)
+{
+	return size >= old_size - old_size / LARGEST_REMAINDER;
+}
+
+/* The most frequent case, which needs neither door nor stack: a small object that stays as it is. */
+ALWAYS_INLINE bool stays(const void *pointer, size_t size)
+{
+	uintptr_t address = (uintptr_t)pointer;
+	const struct span *span;
+	uint64_t index;
+	size_t old_size;
+	unsigned class;
+
+	if (unlikely(!in_window(address)))
+		return false;
+	class = page_class(page_of(address));
+	old_size = size_classes[class].size;
+	return class != 0 && size <= old_size && leaves_little(old_size, size) &&
+	       pointer_is_start(pointer, class, &span, &index) && !pointer_is_free(span, index);
+}
+
 /* A new block with the contents of the old one. */
 static void *copy(void *pointer, size_t old_size, size_t size)
 {
@@ -67,15 +92,12 @@ static void *grow(void *pointer, size_t old_size, size_t size)
 	return grown != NULL ? grown : copy(pointer, old_size, maximum(size, old_size + old_size / LEAST_GROWTH));
 }
 
-/* A block that shrinks by no more than this part of itself stays: the copy would cost more than the rest is worth. */
-#define LARGEST_REMAINDER 4
-
 static void *resize_small(void *pointer, unsigned class, size_t size)
 {
 	size_t old_size = size_classes[class].size;
 
 	pointer_check(pointer, class, "realloc");
-	if (size <= old_size && (size >= old_size - old_size / LARGEST_REMAINDER || class_of_size(size) == class))
+	if (size <= old_size && (leaves_little(old_size, size) || class_of_size(size) == class))
 		return pointer;
 	return size > old_size ? grow(pointer, old_size, size) : copy(pointer, old_size, size);
 }
@@ -113,6 +135,8 @@ void *door_realloc(void *pointer, size_t size)
 	struct span *span;
 	unsigned class;
 
+	if (stays(pointer, size))
+		return pointer;
 	if (size > PTRDIFF_MAX) {
 		errno = ENOMEM;
 		return NULL;
