@@ -39,9 +39,14 @@
  */
 #define FLUSHES_PER_OVERAGE 16
 
-/* Each so many visits, a few classes are looked at, and the page heap is told the time. */
-#define VISITS_PER_TICK  512
-#define CLASSES_PER_TICK 4
+/*
+ * Each so many visits, one class is looked at. Stacks that are not used any more are the largest part of what a cache
+ * wastes: looked at 32 times as rarely, two Python programs and sqlite of 50 MiB took 2 MiB more, and no less time.
+ */
+#define VISITS_PER_LOOK 4
+
+/* Each so many visits, the page heap is told the time. */
+#define VISITS_PER_TICK 512
 
 static size_t array_bytes(size_t capacity)
 {
@@ -195,12 +200,8 @@ static void look_at(struct thread_cache *cache, unsigned class)
 	cache->seen[class] = (uint16_t)held_by(cache, class);
 }
 
-static void tick(struct thread_cache *cache)
+static void tick(void)
 {
-	for (int i = 0; i < CLASSES_PER_TICK; i++) {
-		cache->next_class = cache->next_class % (CLASS_COUNT - 1) + 1;
-		look_at(cache, cache->next_class);
-	}
 	pageheap_tick();
 	if (!pageheap_spare_fits())
 		central_give_back_empty(false);
@@ -217,8 +218,12 @@ static void honour_grant(struct thread_cache *cache)
 
 static inline void count_visit(struct thread_cache *cache)
 {
-	if (unlikely(++cache->visits % VISITS_PER_TICK == 0))
-		tick(cache);
+	if (++cache->visits % VISITS_PER_LOOK == 0) {
+		cache->next_class = cache->next_class % (CLASS_COUNT - 1) + 1;
+		look_at(cache, cache->next_class);
+	}
+	if (unlikely(cache->visits % VISITS_PER_TICK == 0))
+		tick();
 	if (unlikely(cache->charged > load_relaxed(&cache->grant)))
 		honour_grant(cache);
 }
