@@ -1,7 +1,7 @@
 /*
  * Trap: pointers of another allocator, here the C library's own, handed to the
  * preloaded one: free, realloc (which must keep every byte), malloc_usable_size, and
- * the sized and aligned forms of C++'s delete.
+ * the sized and aligned forms of C++'s delete, and C's sized frees.
  */
 #include "churn.h"
 #include "foreign.h"
@@ -102,6 +102,33 @@ static void check_deletes(size_t size)
 		call_aligned(foreign_aligned_block(64, size), size, 64);
 }
 
+/* C's sized frees look at the address, also where the thread's cache has room for objects of this size. */
+static void check_sized_frees(size_t size)
+{
+	typedef void deallocate_sized(void *, size_t, int);
+	enum { LIVE = 40 };
+	void *sized = dlsym(RTLD_DEFAULT, "free_sized"), *flagged = dlsym(RTLD_DEFAULT, "sdallocx");
+	void *blocks[LIVE];
+	delete_sized *call_sized;
+	deallocate_sized *call_flagged;
+	memcpy(&call_sized, &sized, sizeof sized);
+	memcpy(&call_flagged, &flagged, sizeof flagged);
+	for (int round = 0; round < 4; round++) {
+		for (int i = 0; i < LIVE; i++)
+			blocks[i] = malloc(size);
+		for (int i = 0; i < LIVE; i++)
+			free(blocks[i]);
+	}
+	for (int i = 0; i < LIVE / 4; i++)
+		blocks[i] = malloc(size);
+	if (sized)
+		call_sized(foreign_block(size), size);
+	if (flagged)
+		call_flagged(foreign_block(size), size, 0);
+	for (int i = 0; i < LIVE / 4; i++)
+		free(blocks[i]);
+}
+
 /* If a sized delete had put a foreign block into one of our stacks, malloc would now
  * hand it out. */
 static void check_none_is_handed_out(void)
@@ -142,6 +169,8 @@ int main(void)
 		check_deletes(size);
 	}
 	check_realloc_failing();
+	for (int i = 0; i < SIZES && sizes[i] < MIB; i++)
+		check_sized_frees(sizes[i]);
 	check_none_is_handed_out();
 	use_heap_briefly(1);
 	return 0;
