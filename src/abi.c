@@ -68,11 +68,17 @@ EXPORT void *PUBLIC(recallocarray)(void *pointer, size_t old_count, size_t count
 
 EXPORT int PUBLIC(posix_memalign)(void **result, size_t alignment, size_t size)
 {
-	int saved = errno;
 	void *object;
+	int saved;
 
-	if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
+	if (unlikely(!is_power_of_two(alignment)) || unlikely(alignment % sizeof(void *) != 0))
 		return EINVAL;
+	object = pop_aligned(alignment, size);
+	if (likely(object != NULL)) {
+		*result = object;
+		return 0;
+	}
+	saved = errno;
 	object = door_aligned(alignment, size);
 	errno = saved;
 	if (object == NULL)
@@ -83,23 +89,30 @@ EXPORT int PUBLIC(posix_memalign)(void **result, size_t alignment, size_t size)
 
 EXPORT void *PUBLIC(aligned_alloc)(size_t alignment, size_t size)
 {
-	if (!is_power_of_two(alignment)) {
+	void *object;
+
+	if (unlikely(!is_power_of_two(alignment))) {
 		errno = EINVAL;
 		return NULL;
 	}
-	return door_aligned(alignment, size);
+	object = pop_aligned(alignment, size);
+	return likely(object != NULL) ? object : door_aligned(alignment, size);
 }
 
 /* An alignment that is not a power of two is rounded up to one. */
 EXPORT void *PUBLIC(memalign)(size_t alignment, size_t size)
 {
+	void *object;
+
 	if (alignment > MAXIMUM_ALIGNMENT) {
 		errno = EINVAL;
 		return NULL;
 	}
 	if (alignment < 2)
 		return own_malloc(size);
-	return door_aligned((size_t)1 << (log2_floor(alignment - 1) + 1), size);
+	alignment = (size_t)1 << (log2_floor(alignment - 1) + 1);
+	object = pop_aligned(alignment, size);
+	return likely(object != NULL) ? object : door_aligned(alignment, size);
 }
 
 EXPORT void *PUBLIC(valloc)(size_t size)

@@ -201,13 +201,7 @@ static unsigned aligned_class_of(size_t alignment, size_t size)
 void *door_aligned(size_t alignment, size_t size)
 {
 	unsigned class = aligned_class_of(alignment, size);
-	void *object;
 
-	if (class != 0) {
-		object = pop(class);
-		if (likely(object != NULL))
-			return object;
-	}
 	if (unlikely(!enter()))
 		return refused(alignment, size);
 	return leave_with(class != 0 ? allocate_small(class) : allocate_large(size, alignment));

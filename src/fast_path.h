@@ -73,6 +73,20 @@ ALWAYS_INLINE void *pop(size_t class)
 }
 
 /*
+ * An object from this thread's cache for what most programs ask for: small, aligned to 16 bytes or more, up to a page.
+ * `alignment` is a power of two. NULL: a matter for the door.
+ */
+ALWAYS_INLINE void *pop_aligned(size_t alignment, size_t size)
+{
+	size_t row = (size_t)__builtin_ctzl(alignment) - 4;
+
+	if (unlikely(row >= ALIGNED_CLASS_ROWS) || unlikely(size > SMALL_SIZE))
+		return NULL;
+	/* Class 0, where there is none, has no stack in any cache. */
+	return pop(aligned_class[row][small_class_of(size)]);
+}
+
+/*
  * Puts an object on this thread's cache, on the stack whose words are `offset` bytes into it. False: it is full, or
  * the object is the one that was put there last.
  */

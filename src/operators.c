@@ -96,6 +96,9 @@ void *operator_new_aligned(size_t size, size_t alignment)
 
 	if (!is_power_of_two(alignment))
 		alignment = sizeof(void *);
+	object = pop_aligned(alignment, size);
+	if (likely(object != NULL))
+		return object;
 	while ((object = door_aligned(alignment, size)) == NULL)
 		call_new_handler();
 	return object;

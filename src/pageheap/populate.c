@@ -15,7 +15,7 @@
  */
 #define HEAP_SHARE 64
 #define LEAST      ((size_t)32 << 10 >> PAGE_SHIFT)
-#define MOST       ((size_t)256 << 10 >> PAGE_SHIFT)
+#define MOST       ((size_t)64 << 10 >> PAGE_SHIFT)
 
 size_t populate_choose(size_t number, size_t first, size_t count)
 {
