@@ -248,6 +248,14 @@ void central_return(unsigned class, void **objects, size_t count, const char *fu
 	}
 }
 
+/* 64 objects in a row, as take_from_span does: most spans that are taken from are new, or have drained. */
+static inline void **take_word(uintptr_t first, size_t size, void **end)
+{
+	for (size_t i = 0; i < 64; i++)
+		*--end = (void *)(first + i * size);
+	return end;
+}
+
 /* Takes up to `count` objects from one span, in address order, downward from `end`. */
 static size_t take_from_span(struct span *span, uint32_t size, void **end, size_t count)
 {
@@ -259,6 +267,12 @@ static size_t take_from_span(struct span *span, uint32_t size, void **end, size_
 	for (; left != 0; word++) {
 		uint64_t bits = span->free_objects[word];
 
+		if (bits == ~UINT64_C(0) && left >= 64) {
+			end = take_word(span->start + word * 64 * size, size, end);
+			last = word * 64 + 63;
+			bits = 0;
+			left -= 64;
+		}
 		while (bits != 0 && left != 0) {
 			last = word * 64 + (size_t)__builtin_ctzl(bits);
 			*--end = (void *)(span->start + last * size);
