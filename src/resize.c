@@ -85,11 +85,19 @@ static void *copy_to_pages(void *pointer, size_t old_size, size_t size)
 /* A block grows by this part of itself at least: a vector that grows in small steps is not copied at each of them. */
 #define LEAST_GROWTH 4
 
+/* But not into a class that a block of `size` bytes would not be expected in: profiles may have wide steps. */
+static size_t grown_size(size_t old_size, size_t size)
+{
+	size_t more = old_size + old_size / LEAST_GROWTH;
+
+	return more > size && size_is_plausible(door_size_for(1, more), size) ? more : size;
+}
+
 static void *grow(void *pointer, size_t old_size, size_t size)
 {
 	void *grown = size > GROWN_SIZE ? copy_to_pages(pointer, old_size, size) : NULL;
 
-	return grown != NULL ? grown : copy(pointer, old_size, maximum(size, old_size + old_size / LEAST_GROWTH));
+	return grown != NULL ? grown : copy(pointer, old_size, grown_size(old_size, size));
 }
 
 static void *resize_small(void *pointer, unsigned class, size_t size)
