@@ -142,6 +142,21 @@ static void free_sized_takes_the_size_asked_for(void)
 	free_sized(NULL, 100);
 }
 
+/* A block that has been resized may lie in a larger class than a new one of its size, and is freed by the size it has now. */
+static void free_sized_takes_what_realloc_left(void)
+{
+	for (size_t from = 1; from < 300000; from += from / 5 + 1) {
+		for (size_t to = 1; to < 300000; to += to / 7 + 1) {
+			char *block = hide_pointer(realloc(hide_pointer(malloc(from)), to));
+			block[to - 1] = 1;
+			if (to % 2 == 0)
+				free_sized(block, to);
+			else
+				sdallocx(block, to, 0);
+		}
+	}
+}
+
 static void free_aligned_sized_takes_what_was_asked_for(void)
 {
 	for (unsigned shift = 0; shift <= 22; ++shift)
@@ -283,6 +298,7 @@ int main(int argument_count, char **arguments)
 	CHECK(recallocarray_clears_what_it_cuts_off);
 	CHECK(recallocarray_refuses_overflow);
 	CHECK(free_sized_takes_the_size_asked_for);
+	CHECK(free_sized_takes_what_realloc_left);
 	CHECK(free_aligned_sized_takes_what_was_asked_for);
 	CHECK(sdallocx_takes_size_and_alignment);
 	CHECK(sdallocx_takes_the_usable_size);
