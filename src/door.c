@@ -84,14 +84,6 @@ void door_idle(void)
 	door_leave();
 }
 
-/* Pages of a large block; 0 for a size that no block can have. */
-static size_t pages_for(size_t size)
-{
-	if (size > PTRDIFF_MAX)
-		return 0;
-	return (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-}
-
 /* Fills in the pages. False: no block can be so large. */
 static bool large_request(size_t size, size_t alignment, struct large_request *request)
 {

@@ -7,6 +7,7 @@
 #define TIERMALLOC_DOOR_H
 
 #include "base/common.h"
+#include "size_classes.h"
 
 /* For callers that have found the class's stack empty: it is refilled as if it were. */
 NOINLINE void *door_malloc(size_t size);
@@ -16,13 +17,21 @@ NOINLINE void door_free(void *pointer);
 /* door_free for other functions: `function` is named in messages. */
 void door_free_as(void *pointer, const char *function);
 
-/* `size` is what was asked for when the block was allocated; stops the process if it can't be. */
+/* Pages of a large block; 0 for a size that no block can have. */
+static inline size_t pages_for(size_t size)
+{
+	if (size > PTRDIFF_MAX)
+		return 0;
+	return (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
+}
+
 /* Whether realloc may have left, or put, a block of `size` bytes where there are so many. */
 static inline bool size_is_plausible(size_t usable, size_t size)
 {
 	return size <= usable && size >= usable / 2;
 }
 
+/* `size` is what was asked for when the block was allocated; stops the process if it can't be. */
 NOINLINE void door_free_sized(void *pointer, size_t size, const char *function);
 
 /* The same for a block that was allocated with an alignment. */

@@ -54,11 +54,6 @@ static void *copy(void *pointer, size_t old_size, size_t size)
 	return copied;
 }
 
-static size_t pages_for(size_t size)
-{
-	return (size + PAGE_SIZE - 1) >> PAGE_SHIFT;
-}
-
 /* Copies to pages of its own, with room to grow. NULL: not to be had, nothing has changed. */
 static void *copy_to_pages(void *pointer, size_t old_size, size_t size)
 {
