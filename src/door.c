@@ -10,9 +10,11 @@
 #include "fast_path.h"
 #include "foreign.h"
 #include "frontend/frontend.h"
+#include "observe/recording.h"
 #include "pageheap/pageheap.h"
 #include "pointer.h"
 #include "process.h"
+#include "recorded.h"
 #include "reentrant.h"
 
 /* Allocators that answer a failed allocation try again once after they have given back what they could. */
@@ -35,7 +37,19 @@ static inline bool enter(void)
 {
 	if (unlikely(thread_state.phase == THREAD_NEW) && !process_enter_thread())
 		return false;
-	return door_enter();
+	if (!door_enter())
+		return false;
+	if (unlikely(recording_concerns_threads() || thread_state.recorder != NULL))
+		recording_attend_thread();
+	return true;
+}
+
+static inline void leave(void)
+{
+	/* A thread that is about to end has a recorder for one call at a time: nobody would take it away later. */
+	if (unlikely(thread_state.recorder != NULL) && thread_state.phase == THREAD_CLOSED)
+		recording_leave_thread();
+	door_leave();
 }
 
 /* What the caller of a function here gets after enter() has refused. */
@@ -46,9 +60,12 @@ static COLD void *refused(size_t alignment, size_t size)
 	return object != NULL ? object : out_of_memory();
 }
 
-static inline void *leave_with(void *object)
+/* With an object that was asked for in these words. */
+static inline void *leave_with(void *object, size_t alignment, size_t size)
 {
-	door_leave();
+	if (unlikely(thread_state.recorder != NULL) && object != NULL)
+		recording_allocated(object, alignment, size);
+	leave();
 	return likely(object != NULL) ? object : out_of_memory();
 }
 
@@ -72,7 +89,7 @@ size_t door_trim(size_t keep)
 	transfer_flush();
 	central_give_back_empty(true);
 	pageheap_release(keep);
-	door_leave();
+	leave();
 	return released_so_far() - before;
 }
 
@@ -81,7 +98,7 @@ void door_idle(void)
 	if (!enter())
 		return;
 	frontend_flush_thread();
-	door_leave();
+	leave();
 }
 
 /* Fills in the pages. False: no block can be so large. */
@@ -136,11 +153,19 @@ static void *allocate_small(unsigned class)
 	return object;
 }
 
-void *door_malloc(size_t size)
+void *door_malloc_uncounted(size_t size)
 {
+	void *object;
+
 	if (unlikely(!enter()))
 		return refused(1, size);
-	return leave_with(size <= LARGEST_CLASS_SIZE ? allocate_small(class_of_size(size)) : allocate_large(size, 1));
+	object = size <= LARGEST_CLASS_SIZE ? allocate_small(class_of_size(size)) : allocate_large(size, 1);
+	return leave_with(object, 1, size);
+}
+
+void *door_malloc(size_t size)
+{
+	return likely(thread_state.recorder == NULL) ? door_malloc_uncounted(size) : recorded_malloc(size);
 }
 
 /* From this size on, an object that has never been used is worth looking for instead of clearing one from the cache. */
@@ -168,40 +193,29 @@ void *door_calloc(size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return out_of_memory();
-	if (bytes <= LARGEST_CLASS_SIZE)
+	if (unlikely(thread_state.recorder != NULL))
+		object = recorded_pop(bytes);
+	else if (bytes <= LARGEST_CLASS_SIZE)
 		object = pop(class_of_size(bytes));
 	if (object != NULL)
 		return memset(object, 0, bytes);
 	if (unlikely(!enter()))
 		return refused(1, bytes);
-	return leave_with(bytes <= LARGEST_CLASS_SIZE ? calloc_small(bytes) : calloc_large(bytes));
-}
-
-/* The class that serves `size` at `alignment`, or 0: then it takes pages. */
-static unsigned aligned_class_of(size_t alignment, size_t size)
-{
-	unsigned class;
-
-	if (size > LARGEST_CLASS_SIZE)
-		return 0;
-	class = class_of_size(size);
-	if (alignment <= 8)
-		return class;
-	return alignment <= PAGE_SIZE ? aligned_class[log2_floor(alignment) - 4][class] : 0;
+	return leave_with(bytes <= LARGEST_CLASS_SIZE ? calloc_small(bytes) : calloc_large(bytes), 1, bytes);
 }
 
 void *door_aligned(size_t alignment, size_t size)
 {
-	unsigned class = aligned_class_of(alignment, size);
+	unsigned class = class_for(alignment, size);
 
 	if (unlikely(!enter()))
 		return refused(alignment, size);
-	return leave_with(class != 0 ? allocate_small(class) : allocate_large(size, alignment));
+	return leave_with(class != 0 ? allocate_small(class) : allocate_large(size, alignment), alignment, size);
 }
 
 size_t door_size_for(size_t alignment, size_t size)
 {
-	unsigned class = aligned_class_of(alignment, size);
+	unsigned class = class_for(alignment, size);
 
 	return class != 0 ? size_classes[class].size : maximum(pages_for(size), size == 0) << PAGE_SHIFT;
 }
@@ -217,6 +231,8 @@ static void free_ours(void *pointer, size_t size, const char *function)
 		if (size != 0 && unlikely(size > LARGEST_CLASS_SIZE || class_of_size(size) != class) &&
 		    !size_is_plausible(size_classes[class].size, size))
 			pointer_wrong_size(pointer, size, function);
+		if (unlikely(thread_state.recorder != NULL))
+			recording_freed(pointer);
 		frontend_free(class, pointer, function);
 		return;
 	}
@@ -225,6 +241,8 @@ static void free_ours(void *pointer, size_t size, const char *function)
 		pointer_wrong(pointer, function);
 	if (size != 0 && pages_for(size) != span->pages)
 		pointer_wrong_size(pointer, size, function);
+	if (unlikely(thread_state.recorder != NULL))
+		recording_freed(pointer);
 	span_destroy(span);
 }
 
@@ -241,12 +259,20 @@ static void free_any(void *pointer, size_t size, const char *function)
 	if (unlikely(!enter()))
 		return;
 	free_ours(pointer, size, function);
-	door_leave();
+	leave();
+}
+
+void door_free_uncounted(void *pointer)
+{
+	free_any(pointer, 0, "free");
 }
 
 void door_free(void *pointer)
 {
-	free_any(pointer, 0, "free");
+	if (likely(thread_state.recorder == NULL))
+		free_any(pointer, 0, "free");
+	else
+		recorded_free(pointer);
 }
 
 void door_free_as(void *pointer, const char *function)
@@ -254,9 +280,19 @@ void door_free_as(void *pointer, const char *function)
 	free_any(pointer, 0, function);
 }
 
+/* Whether the block's class is that of the size: then there is nothing to say about the size. */
+static bool is_of_class(void *pointer, size_t size)
+{
+	return in_window((uintptr_t)pointer) && size - 1 < LARGEST_CLASS_SIZE &&
+	       page_class(page_of((uintptr_t)pointer)) == class_of_size(size);
+}
+
 void door_free_sized(void *pointer, size_t size, const char *function)
 {
-	free_any(pointer, size, function);
+	if (unlikely(thread_state.recorder != NULL) && is_of_class(pointer, size))
+		recorded_free(pointer);
+	else
+		free_any(pointer, size, function);
 }
 
 void door_free_aligned_sized(void *pointer, size_t alignment, size_t size)

@@ -14,6 +14,10 @@ NOINLINE void *door_malloc(size_t size);
 NOINLINE void *door_calloc(size_t count, size_t size);
 NOINLINE void door_free(void *pointer);
 
+/* What malloc and free do there when nothing is recorded, or when what records has not been able to serve. */
+NOINLINE void *door_malloc_uncounted(size_t size);
+NOINLINE void door_free_uncounted(void *pointer);
+
 /* door_free for other functions: `function` is named in messages. */
 void door_free_as(void *pointer, const char *function);
 

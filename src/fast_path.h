@@ -39,6 +39,19 @@ static inline unsigned class_of_size(size_t size)
 	return (unsigned)(size <= SMALL_SIZE ? small_class_of(size) : medium_class_of(size));
 }
 
+/* The class that serves `size` at `alignment`, a power of two; 0: it takes pages. */
+static inline unsigned class_for(size_t alignment, size_t size)
+{
+	unsigned class;
+
+	if (size > LARGEST_CLASS_SIZE)
+		return 0;
+	class = class_of_size(size);
+	if (alignment <= 8)
+		return class;
+	return alignment <= PAGE_SIZE ? aligned_class[log2_floor(alignment) - 4][class] : 0;
+}
+
 /*
  * The word that holds a class's top in a cache; its limit lies LIMIT_DISTANCE further on.
  *

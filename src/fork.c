@@ -21,6 +21,7 @@
 #include "base/lock.h"
 #include "central/central.h"
 #include "frontend/frontend.h"
+#include "observe/recording.h"
 #include "pageheap/pageheap.h"
 #include "reentrant.h"
 
@@ -30,7 +31,7 @@ extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
 #define FRONTEND_LOCK 0
-#define LOCKS         (2 * CLASS_COUNT + 3)
+#define LOCKS         (2 * CLASS_COUNT + 4)
 
 /* How each lock was had, by number. */
 struct holdings {
@@ -53,8 +54,10 @@ static struct lock *lock_number(size_t number)
 		return pageheap_lock();
 	case 2:
 		return arena_lock();
+	case 3:
+		return recording_lock();
 	default:
-		return central_lock(number - 3);
+		return central_lock(number - 4);
 	}
 }
 
@@ -139,6 +142,7 @@ static void after_in_child(void)
 	/* Not in the middle of a change of the registry. */
 	if (forking.holdings.lock[FRONTEND_LOCK] == LOCK_TAKEN)
 		frontend_forget_other_threads();
+	recording_begin_anew_in_child();
 	stdio(_IO_list_resetlock);
 	finish();
 }

@@ -8,13 +8,17 @@
 #include "process.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/lock.h"
+#include "base/message.h"
 #include "base/options.h"
 #include "base/os.h"
 #include "fast_path.h"
 #include "fork.h"
 #include "frontend/frontend.h"
+#include "observe/recording.h"
 #include "observe/statistics.h"
 #include "operators.h"
 #include "pageheap/page_map.h"
@@ -35,6 +39,7 @@ static void on_thread_exit(void *unused)
 	if (!door_enter())
 		return;
 	frontend_close_thread();
+	recording_leave_thread();
 	door_leave();
 }
 
@@ -88,6 +93,40 @@ static void apply_options(void)
 	frontend_set_limits(&limits);
 }
 
+/* What options have switched on is written when the process ends; what the program has, it writes itself. */
+static void write_recording(void)
+{
+	if (options.record[0] != '\0' && recording_is_on())
+		recording_write_or_complain();
+}
+
+static COLD void complain(const char *what, const char *path)
+{
+	char buffer[256];
+	struct text text = {.buffer = buffer, .capacity = sizeof(buffer) - 1};
+
+	text_string(&text, "tiermalloc: recording into ");
+	text_string(&text, path);
+	text_string(&text, what);
+	buffer[text.length++] = '\n';
+	write_all(STDERR_FILENO, buffer, text.length);
+}
+
+static void start_recording(void)
+{
+	if (options.record[0] == '\0')
+		return;
+	recording_set_period(options.record_period * 1000);
+	if (options.record_signal != 0) {
+		if (!recording_set_signal((int)options.record_signal, options.record))
+			complain(": the program handles the signal itself", options.record);
+	} else if (recording_start(options.record) != 0) {
+		complain(": there is not enough memory", options.record);
+	}
+	/* For programs that end without running destructors. */
+	at_quick_exit(write_recording);
+}
+
 __attribute__((constructor(101))) static void start_up(void)
 {
 	options_read();
@@ -102,10 +141,12 @@ __attribute__((constructor(101))) static void start_up(void)
 	os_addresses_are_scarce();
 	if (operators_are_ours())
 		sized_free_limit = SMALL_SIZE;
+	start_recording();
 }
 
 __attribute__((destructor)) static void at_exit(void)
 {
 	if (options.stats_print)
 		statistics_print_to_stderr();
+	write_recording();
 }

@@ -8,6 +8,8 @@
 #include "base/closed_cache.h"
 #include "base/os.h"
 #include "base/thread_state.h"
+#include "frontend/thread_cache.h"
+#include "observe/recording.h"
 
 /* Handlers that allocate are rare, and keep little. */
 #define BLOCKS 1024
@@ -43,6 +45,8 @@ bool door_enter(void)
 	 */
 	thread_state.in_door = true;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (unlikely(thread_state.recorder != NULL))
+		thread_state.recorder->stacks = &closed_cache;
 	thread_state.malloc_offset = 0;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	thread_state.free_cache = (uintptr_t)&closed_cache;
@@ -58,6 +62,12 @@ void door_leave(void)
 	thread_state.in_door = false;
 	if (cache == NULL)
 		return;
+	/* While recording is on they stay closed; the recorder's take their place. */
+	if (recording_concerns_threads()) {
+		if (thread_state.recorder != NULL && recording_is_on())
+			thread_state.recorder->stacks = &cache->stacks;
+		return;
+	}
 	thread_state.malloc_offset = (uintptr_t)cache - (uintptr_t)&closed_cache;
 	thread_state.free_cache = (uintptr_t)cache;
 }

@@ -14,6 +14,7 @@
 #include "door.h"
 #include "fast_path.h"
 #include "foreign.h"
+#include "observe/recording.h"
 #include "pointer.h"
 #include "reentrant.h"
 
@@ -132,14 +133,12 @@ static void *resize_large(struct span *span, size_t size)
 	return size > span_bytes(span) ? grow(pointer, span_bytes(span), size) : copy(pointer, span_bytes(span), size);
 }
 
-void *door_realloc(void *pointer, size_t size)
+static void *resize(void *pointer, size_t size)
 {
 	uintptr_t address = (uintptr_t)pointer;
 	struct span *span;
 	unsigned class;
 
-	if (stays(pointer, size))
-		return pointer;
 	if (size > PTRDIFF_MAX) {
 		errno = ENOMEM;
 		return NULL;
@@ -158,4 +157,25 @@ void *door_realloc(void *pointer, size_t size)
 	if (span == NULL || span->start != address)
 		pointer_wrong(pointer, "realloc");
 	return resize_large(span, size);
+}
+
+/* Blocks of the heap are followed from size to size. */
+static void *resize_recorded(void *pointer, size_t size)
+{
+	struct recorded_block before;
+	void *resized;
+
+	if (!in_window((uintptr_t)pointer))
+		return resize(pointer, size);
+	before = recording_begin_resize(pointer);
+	resized = stays(pointer, size) ? pointer : resize(pointer, size);
+	recording_end_resize(&before, pointer, resized, size);
+	return resized;
+}
+
+void *door_realloc(void *pointer, size_t size)
+{
+	if (unlikely(thread_state.recorder != NULL))
+		return resize_recorded(pointer, size);
+	return stays(pointer, size) ? pointer : resize(pointer, size);
 }

@@ -18,6 +18,12 @@
 __thread struct thread_state thread_state
 	__attribute__((tls_model("initial-exec"))) = {.free_cache = (uintptr_t)&closed_cache};
 
+void close_fast_paths(struct thread_state *state)
+{
+	store_relaxed(&state->malloc_offset, 0);
+	store_relaxed(&state->free_cache, (uintptr_t)&closed_cache);
+}
+
 uint32_t thread_id(void)
 {
 	if (thread_state.id == 0)

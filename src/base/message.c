@@ -65,7 +65,7 @@ void text_hexadecimal(struct text *text, uint64_t number)
 	text_digits(text, number, 16, 0);
 }
 
-void write_all(int descriptor, const char *bytes, size_t count)
+bool write_all(int descriptor, const char *bytes, size_t count)
 {
 	int saved = errno;
 
@@ -75,11 +75,12 @@ void write_all(int descriptor, const char *bytes, size_t count)
 		if (written < 0 && errno == EINTR)
 			continue;
 		if (written <= 0)
-			break;
+			return false;
 		bytes += written;
 		count -= (size_t)written;
 	}
 	errno = saved;
+	return true;
 }
 
 void message_abort(const char *what)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/options.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -59,9 +60,22 @@ static unsigned unit_shift(char unit)
 	}
 }
 
+static bool parse_digits(struct word value, size_t *number)
+{
+	*number = 0;
+	for (size_t i = 0; i < value.length; i++) {
+		char digit = value.start[i];
+
+		if (digit < '0' || digit > '9' || __builtin_mul_overflow(*number, 10, number) ||
+		    __builtin_add_overflow(*number, (size_t)(digit - '0'), number))
+			return false;
+	}
+	return value.length != 0;
+}
+
 static bool parse_bytes(struct word value, void *target)
 {
-	size_t bytes = 0;
+	size_t bytes;
 	unsigned shift;
 
 	if (value.length == 0)
@@ -69,18 +83,38 @@ static bool parse_bytes(struct word value, void *target)
 	shift = unit_shift(value.start[value.length - 1]);
 	if (shift != 0)
 		value.length--;
-	if (value.length == 0)
-		return false;
-	for (size_t i = 0; i < value.length; i++) {
-		char digit = value.start[i];
-
-		if (digit < '0' || digit > '9' || __builtin_mul_overflow(bytes, 10, &bytes) ||
-		    __builtin_add_overflow(bytes, (size_t)(digit - '0'), &bytes))
-			return false;
-	}
-	if (bytes > (size_t)PTRDIFF_MAX >> shift)
+	if (!parse_digits(value, &bytes) || bytes > (size_t)PTRDIFF_MAX >> shift)
 		return false;
 	*(size_t *)target = bytes << shift;
+	return true;
+}
+
+static bool parse_path(struct word value, void *target)
+{
+	if (value.length == 0 || value.length >= PATH_MAX)
+		return false;
+	memcpy(target, value.start, value.length);
+	((char *)target)[value.length] = '\0';
+	return true;
+}
+
+static bool parse_signal(struct word value, void *target)
+{
+	size_t number;
+
+	if (!parse_digits(value, &number) || number == 0 || number > 64 || number == SIGKILL || number == SIGSTOP)
+		return false;
+	*(uint64_t *)target = number;
+	return true;
+}
+
+static bool parse_seconds(struct word value, void *target)
+{
+	size_t number;
+
+	if (!parse_digits(value, &number) || number == 0 || number > UINT32_MAX)
+		return false;
+	*(uint64_t *)target = number;
 	return true;
 }
 
@@ -92,6 +126,9 @@ static const struct option table[] = {
 	{"release_limit", parse_bytes, &options.release_limit, BYTES},
 	{"thread_cache_size", parse_bytes, &options.thread_cache_size, BYTES},
 	{"min_per_thread_cache", parse_bytes, &options.min_per_thread_cache, BYTES},
+	{"record", parse_path, options.record, "the path of a file"},
+	{"record_signal", parse_signal, &options.record_signal, "the number of a signal that can be handled"},
+	{"record_period", parse_seconds, &options.record_period, "a number of seconds"},
 };
 
 static void text_quoted(struct text *text, struct word word)

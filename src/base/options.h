@@ -6,6 +6,8 @@
 #ifndef TIERMALLOC_BASE_OPTIONS_H
 #define TIERMALLOC_BASE_OPTIONS_H
 
+#include <limits.h>
+
 #include "base/common.h"
 
 /* What release_limit is unless it is set: two hugepages, enough for the come and go of small programs. */
@@ -17,6 +19,9 @@ struct options {
 	size_t release_limit;        /* bytes of free memory kept before giving back */
 	size_t thread_cache_size;    /* bytes, over all threads */
 	size_t min_per_thread_cache; /* bytes */
+	char record[PATH_MAX];       /* where to record to; empty: nothing is recorded */
+	uint64_t record_signal;      /* that starts and ends recording; 0: it is on from the start */
+	uint64_t record_period;      /* seconds after which the recording is written again; 0: at the end only */
 };
 
 extern HIDDEN struct options options;

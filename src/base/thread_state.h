@@ -15,6 +15,7 @@
 #include "base/common.h"
 
 struct thread_cache;
+struct recorder;
 
 enum thread_phase {
 	THREAD_NEW,    /* has not come to the door yet */
@@ -26,7 +27,8 @@ struct thread_state {
 	uintptr_t malloc_offset; /* of the cache that malloc pops from, counted from closed_cache */
 	uintptr_t free_cache;    /* address of the cache that free pushes on */
 	struct thread_cache *cache;
-	uint32_t id; /* the kernel's thread id, 0 until asked for */
+	struct recorder *recorder; /* counts what this thread does, see observe/recording.h; NULL: nobody does */
+	uint32_t id;               /* the kernel's thread id, 0 until asked for */
 	enum thread_phase phase;
 	uint8_t forking; /* forks under way: it holds locks for them, and may take them again */
 	bool in_door;    /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
@@ -35,6 +37,9 @@ struct thread_state {
 _Static_assert(sizeof(struct thread_state) <= 64, "the TLS block has to fit into the static TLS surplus");
 
 extern HIDDEN __thread struct thread_state thread_state __attribute__((tls_model("initial-exec")));
+
+/* Sends the thread's next call to the door. Another thread's: it may be in the middle of one that still goes past it. */
+void close_fast_paths(struct thread_state *state);
 
 /* The kernel's id of this thread; asked for once per thread (and again in a forked child). */
 uint32_t thread_id(void);

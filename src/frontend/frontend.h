@@ -54,6 +54,12 @@ void frontend_read_statistics(struct frontend_statistics *statistics);
 /* Objects of the class in all caches; exact if the other threads stand still. */
 size_t frontend_cached(unsigned class);
 
+/*
+ * Sends every thread that has a cache to the door at its next call; one that is behind it at this moment may open its
+ * fast paths once more.
+ */
+void frontend_close_fast_paths(void);
+
 /* Checks the caches' bounds. NULL, or what is wrong. */
 const char *frontend_validate(void);
 

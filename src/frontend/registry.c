@@ -166,6 +166,14 @@ size_t frontend_cached(unsigned class)
 	return total;
 }
 
+void frontend_close_fast_paths(void)
+{
+	lock_acquire(&registry.lock);
+	for (struct thread_cache *cache = registry.first; cache != NULL; cache = cache->next)
+		close_fast_paths(cache->state);
+	lock_release(&registry.lock);
+}
+
 static const char *check_cache(const struct thread_cache *cache)
 {
 	size_t charged = 0;

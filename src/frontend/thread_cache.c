@@ -348,6 +348,7 @@ void frontend_open_thread(void)
 			set_no_array(cache, class);
 		registry_add(cache);
 	}
+	cache->state = &thread_state;
 	thread_state.phase = THREAD_OPEN;
 	thread_state.cache = cache;
 }

@@ -16,6 +16,7 @@ struct thread_cache {
 	struct cache_stacks stacks; /* first: the fast paths take its address for the cache's */
 	struct thread_cache *next;
 	struct thread_cache *previous;
+	struct thread_state *state; /* the owner's */
 	uint32_t owner;
 	uint32_t visits;
 	uint32_t next_class; /* to be looked at by the next tick */

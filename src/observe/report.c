@@ -1,40 +1,56 @@
 /* Statistics as text for people, and as XML for malloc_info. */
 #include <unistd.h>
 
+#include "observe/recording.h"
 #include "observe/statistics.h"
 
-struct row {
+struct figure {
 	const char *name;       /* for people */
 	const char *identifier; /* in XML */
 	size_t value;
 };
 
-#define ROWS 16
+#define FIGURES 19
+
+/* Of what has been recorded and is live: how much of the classes the program has asked for. Returns how many figures. */
+static size_t collect_recorded(struct figure *figures)
+{
+	struct recording_statistics recorded;
+	size_t count = 0;
+
+	recording_read_statistics(&recorded);
+	if (!recorded.on)
+		return 0;
+	figures[count++] = (struct figure){"recorded: requested of classes", "recorded_requested", recorded.requested};
+	figures[count++] = (struct figure){"  given for it", "recorded_given", recorded.given};
+	figures[count++] = (struct figure){"  left behind it by realloc", "recorded_room", recorded.room};
+	return count;
+}
 
 /* All figures in the order in which they add up. Returns how many. */
-static size_t collect(struct row *rows)
+static size_t collect(struct figure *figures)
 {
 	struct statistics s;
 	size_t count = 0;
 
 	statistics_read(&s);
-	rows[count++] = (struct row){"in use", "in_use", s.in_use};
-	rows[count++] = (struct row){"  of these, large blocks", "in_use_large", s.in_use_large};
-	rows[count++] = (struct row){"cached by threads", "cached", s.cached};
-	rows[count++] = (struct row){"in transfer caches", "transfer", s.transfer};
-	rows[count++] = (struct row){"free in spans", "central_free", s.central_free};
-	rows[count++] = (struct row){"tails of spans", "span_waste", s.span_waste};
-	rows[count++] = (struct row){"= pages in use", "pages_used", s.pages.used};
-	rows[count++] = (struct row){"free pages", "pages_free", s.pages.free};
-	rows[count++] = (struct row){"released pages", "pages_released", s.pages.released};
-	rows[count++] = (struct row){"= heap mapped", "pages_mapped", s.pages.mapped};
-	rows[count++] = (struct row){"metadata in use", "metadata_used", s.metadata.used};
-	rows[count++] = (struct row){"metadata free", "metadata_free", s.metadata.free};
-	rows[count++] = (struct row){"metadata mapped", "metadata_mapped", s.metadata.mapped + s.pages.map_bytes};
-	rows[count++] = (struct row){"caches may hold", "cache_capacity", s.threads.capacity};
-	rows[count++] = (struct row){"given back so far", "released_total", s.pages.released_total};
-	rows[count++] = (struct row){"kept before giving back", "release_limit", s.pages.release_limit};
-	return count;
+	figures[count++] = (struct figure){"in use", "in_use", s.in_use};
+	figures[count++] = (struct figure){"  of these, large blocks", "in_use_large", s.in_use_large};
+	figures[count++] = (struct figure){"cached by threads", "cached", s.cached};
+	figures[count++] = (struct figure){"in transfer caches", "transfer", s.transfer};
+	figures[count++] = (struct figure){"free in spans", "central_free", s.central_free};
+	figures[count++] = (struct figure){"tails of spans", "span_waste", s.span_waste};
+	figures[count++] = (struct figure){"= pages in use", "pages_used", s.pages.used};
+	figures[count++] = (struct figure){"free pages", "pages_free", s.pages.free};
+	figures[count++] = (struct figure){"released pages", "pages_released", s.pages.released};
+	figures[count++] = (struct figure){"= heap mapped", "pages_mapped", s.pages.mapped};
+	figures[count++] = (struct figure){"metadata in use", "metadata_used", s.metadata.used};
+	figures[count++] = (struct figure){"metadata free", "metadata_free", s.metadata.free};
+	figures[count++] = (struct figure){"metadata mapped", "metadata_mapped", s.metadata.mapped + s.pages.map_bytes};
+	figures[count++] = (struct figure){"caches may hold", "cache_capacity", s.threads.capacity};
+	figures[count++] = (struct figure){"given back so far", "released_total", s.pages.released_total};
+	figures[count++] = (struct figure){"kept before giving back", "release_limit", s.pages.release_limit};
+	return count + collect_recorded(figures + count);
 }
 
 static void write_class(struct text *text, unsigned class)
@@ -55,14 +71,14 @@ static void write_class(struct text *text, unsigned class)
 
 void statistics_write(struct text *text)
 {
-	struct row rows[ROWS];
-	size_t count = collect(rows);
+	struct figure figures[FIGURES];
+	size_t count = collect(figures);
 
 	text_string(text, "tiermalloc statistics, bytes\n");
 	for (size_t i = 0; i < count; i++) {
-		text_number_padded(text, rows[i].value, 16);
+		text_number_padded(text, figures[i].value, 16);
 		text_string(text, "  ");
-		text_string(text, rows[i].name);
+		text_string(text, figures[i].name);
 		text_string(text, "\n");
 	}
 	text_string(text, "classes, objects\n    size    spans       in use    cached  transfer     in spans\n");
@@ -95,15 +111,15 @@ static void write_class_xml(struct text *text, unsigned class)
 
 void statistics_write_xml(struct text *text)
 {
-	struct row rows[ROWS];
-	size_t count = collect(rows);
+	struct figure figures[FIGURES];
+	size_t count = collect(figures);
 
 	text_string(text, "<malloc version=\"1\" allocator=\"tiermalloc\">\n");
 	for (size_t i = 0; i < count; i++) {
 		text_string(text, "<bytes type=\"");
-		text_string(text, rows[i].identifier);
+		text_string(text, figures[i].identifier);
 		text_string(text, "\" size=\"");
-		text_number(text, rows[i].value);
+		text_number(text, figures[i].value);
 		text_string(text, "\"/>\n");
 	}
 	text_string(text, "<classes>\n");

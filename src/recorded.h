@@ -1,0 +1,20 @@
+/*
+ * malloc and free while recording is on: the door's first stop for threads that have a recorder. What they can't do is
+ * left to the rest of the door, which counts it.
+ *
+ * A signal handler may interrupt them as it may interrupt the fast paths: if it frees what it allocates, nothing is lost
+ * but a count.
+ */
+#ifndef TIERMALLOC_RECORDED_H
+#define TIERMALLOC_RECORDED_H
+
+#include "base/common.h"
+
+/* As door_malloc and door_free. */
+void *recorded_malloc(size_t size);
+void recorded_free(void *pointer);
+
+/* An object from the thread's cache, counted; NULL if it has none. */
+void *recorded_pop(size_t size);
+
+#endif
