@@ -57,6 +57,21 @@ void *recorded_malloc(size_t size)
 	return allocate(size, door_malloc_uncounted);
 }
 
+void *recorded_malloc_to_resize(size_t size)
+{
+	stack_word *word;
+	void *object;
+
+	if (size > LARGEST_CLASS_SIZE)
+		return door_malloc_uncounted(size);
+	word = (stack_word *)thread_state.recorder->stacks->top + class_of_size(size);
+	object = (*word)[-1];
+	if (object == NULL)
+		return door_malloc_uncounted(size);
+	*word -= 1;
+	return object;
+}
+
 static void *nothing(size_t size)
 {
 	(void)size;

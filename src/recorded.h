@@ -14,6 +14,9 @@
 void *recorded_malloc(size_t size);
 void recorded_free(void *pointer);
 
+/* As recorded_malloc, for realloc, which counts the block itself. */
+void *recorded_malloc_to_resize(size_t size);
+
 /* An object from the thread's cache, counted; NULL if it has none. */
 void *recorded_pop(size_t size);
 

@@ -16,6 +16,7 @@
 #include "foreign.h"
 #include "observe/recording.h"
 #include "pointer.h"
+#include "recorded.h"
 #include "reentrant.h"
 
 /* A block that shrinks by no more than this part of itself stays: the copy would cost more than the rest is worth. */
@@ -46,7 +47,7 @@ ALWAYS_INLINE bool stays(const void *pointer, size_t size)
 /* A new block with the contents of the old one. */
 static void *copy(void *pointer, size_t old_size, size_t size)
 {
-	void *copied = own_malloc(size);
+	void *copied = thread_state.recorder == NULL ? own_malloc(size) : recorded_malloc_to_resize(size);
 
 	if (copied == NULL)
 		return NULL;

@@ -34,6 +34,7 @@ struct process_record process_record;
 static struct {
 	struct lock lock;
 	uint32_t recorders;
+	bool in_new_epoch; /* a thread is beginning one */
 } pool;
 
 /* By the rows from UNALIGNED_ROWS on: the row of the same size without alignment, and log2 of the alignment; 0: not used. */
@@ -150,16 +151,14 @@ static void report_row(const struct recorder *recorder, struct row *row)
 /* The process has more than ever. Of several threads that find so at a time, one has a peak a little too low. */
 static void begin_epoch(int64_t live)
 {
-	static bool busy;
-
-	if (__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE))
+	if (__atomic_test_and_set(&pool.in_new_epoch, __ATOMIC_ACQUIRE))
 		return;
 	if (live > process_record.peak.live) {
 		store_relaxed(&process_record.peak.live, live);
 		process_record.peak.room = load_relaxed(&process_record.now.room);
 		store_relaxed(&recording.epoch, recording.epoch + 1);
 	}
-	__atomic_clear(&busy, __ATOMIC_RELEASE);
+	__atomic_clear(&pool.in_new_epoch, __ATOMIC_RELEASE);
 }
 
 /* How far the recorder may go before it reports again. */
@@ -230,6 +229,7 @@ static void wipe_recorder(struct recorder *recorder)
 {
 	recorder->clock = recorder->limit = recorder->limit_top = 0;
 	recorder->reported_clock = recorder->reported_limit = 0;
+	recorder->counted = false;
 	wipe(recorder->used, sizeof(*recorder) - offsetof(struct recorder, used));
 }
 
@@ -259,8 +259,10 @@ static struct recorder *take_recorder(void)
 		;
 	if (recorder == NULL)
 		recorder = make_recorder();
-	if (recorder != NULL)
+	if (recorder != NULL) {
 		recorder->taken = true;
+		recorder->counted = false;
+	}
 	lock_release(&pool.lock);
 	return recorder;
 }
@@ -273,11 +275,24 @@ void recording_leave_thread(void)
 		return;
 	thread_state.recorder = NULL;
 	recorder->stacks = &closed_cache;
+	recorder->resizing = false;
 	if (recording_is_on())
 		report_sums(recorder);
 	lock_acquire(&pool.lock);
 	recorder->taken = false;
 	lock_release(&pool.lock);
+}
+
+/*
+ * Once in each recording, also if the thread has its recorder from the one before. What a thread does when it is about to
+ * end, with a recorder for each call, does not make it another one.
+ */
+static void count_thread(struct recorder *recorder)
+{
+	if (recorder->counted || thread_state.phase == THREAD_CLOSED)
+		return;
+	recorder->counted = true;
+	__atomic_fetch_add(&process_record.threads, 1, __ATOMIC_RELAXED);
 }
 
 void recording_attend_thread(void)
@@ -288,11 +303,10 @@ void recording_attend_thread(void)
 		recording_leave_thread();
 		return;
 	}
+	if (thread_state.recorder == NULL)
+		thread_state.recorder = take_recorder();
 	if (thread_state.recorder != NULL)
-		return;
-	thread_state.recorder = take_recorder();
-	if (thread_state.recorder != NULL)
-		__atomic_fetch_add(&process_record.threads, 1, __ATOMIC_RELAXED);
+		count_thread(thread_state.recorder);
 }
 
 static unsigned class_at(const void *block)
@@ -337,8 +351,11 @@ static void count_block(struct recorder *recorder, uint64_t *record, size_t numb
 
 void recording_allocated(void *block, size_t alignment, size_t size)
 {
-	uint64_t *record = record_of(block, class_at(block));
+	uint64_t *record;
 
+	if (thread_state.recorder->resizing)
+		return;
+	record = record_of(block, class_at(block));
 	if (record != NULL)
 		count_block(thread_state.recorder, record, recording_row_of(size, alignment), 0);
 }
@@ -401,18 +418,8 @@ struct recorded_block recording_begin_resize(void *block)
 
 	if (before.record != 0)
 		before.room = recorded_room(thread_state.recorder, block, class, before.record);
+	thread_state.recorder->resizing = true;
 	return before;
-}
-
-/* Takes back what a malloc on the way has counted. */
-static void undo_allocation(struct recorder *recorder, const void *block, unsigned class)
-{
-	uint64_t record = take_record(block, class);
-
-	if (record == 0)
-		return;
-	row_of(recorder, record)->live--;
-	recorder->limit += row_of(recorder, record)->size;
 }
 
 static void count_resized(struct recorder *recorder, void *block, unsigned class, size_t size)
@@ -430,8 +437,9 @@ static void count_resized(struct recorder *recorder, void *block, unsigned class
 void recording_end_resize(const struct recorded_block *before, void *block, void *resized, size_t size)
 {
 	struct recorder *recorder = thread_state.recorder;
-	unsigned class;
 
+	if (recorder != NULL)
+		recorder->resizing = false;
 	if (resized == NULL) {
 		if (before->record != 0)
 			*record_of(block, class_at(block)) = before->record;
@@ -439,11 +447,9 @@ void recording_end_resize(const struct recorded_block *before, void *block, void
 	}
 	if (recorder == NULL || !in_window((uintptr_t)resized))
 		return;
-	class = class_at(resized);
-	undo_allocation(recorder, resized, class);
 	if (before->record != 0)
 		end_block(recorder, before->record, before->room);
-	count_resized(recorder, resized, class, size);
+	count_resized(recorder, resized, class_at(resized), size);
 }
 
 /* Whatever has been counted so far is forgotten. */
@@ -535,6 +541,8 @@ void recording_begin_anew_in_child(void)
 	struct recorder *recorder;
 
 	histogram_path_in_child();
+	/* Of a thread that is gone. */
+	__atomic_clear(&pool.in_new_epoch, __ATOMIC_RELEASE);
 	if (load_relaxed(&recording.state) == RECORDING_STARTING)
 		recording.state = RECORDING_OFF;
 	if (process_record.rows == NULL)
@@ -544,7 +552,8 @@ void recording_begin_anew_in_child(void)
 	if (!recording_is_on())
 		return;
 	begin_from_nothing();
-	process_record.threads = thread_state.recorder != NULL;
+	if (thread_state.recorder != NULL)
+		count_thread(thread_state.recorder);
 }
 
 void recording_read_statistics(struct recording_statistics *statistics)

@@ -59,6 +59,8 @@ struct recorder {
 	uint64_t reported_limit;
 	struct recorder *next;
 	bool taken;
+	bool counted;  /* its thread is among the process's */
+	bool resizing; /* realloc counts when it is done: what it allocates on the way is not counted */
 	uint64_t used[(ROWS + 63) / 64]; /* a bit for each row that has been used */
 	struct row rows[ROWS] CACHE_ALIGNED;
 };

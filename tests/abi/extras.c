@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <tiermalloc/tiermalloc.h>
+#include <unistd.h>
 
 enum { UNTOUCHED_ERRNO = 4242 };
 
@@ -288,6 +289,82 @@ static void an_idle_thread_works_on(void)
 	free(kept);
 }
 
+/* Where the file goes: removed by whoever has looked at it. */
+static const char *recording_path(void)
+{
+	static char path[100];
+	snprintf(path, sizeof path, "/tmp/tiermalloc-extras-%d", (int)getpid());
+	return path;
+}
+
+/* Finds the line of a size in the file: its allocations and what is live of them. False: there is none. */
+static bool read_recorded(size_t size, unsigned long *allocations, unsigned long *live)
+{
+	FILE *file = fopen(recording_path(), "r");
+	char line[300];
+	size_t found = 0;
+	if (!expect(file != NULL, "there is no file: %s", strerror(errno)))
+		return false;
+	while (found != size && fgets(line, sizeof line, file))
+		if (sscanf(line, "%zu 1 %lu %lu ", &found, allocations, live) != 3)
+			found = 0;
+	fclose(file);
+	return found == size;
+}
+
+static void expect_recorded(size_t size, unsigned long allocations, unsigned long live)
+{
+	unsigned long found_allocations = 0, found_live = 0;
+	if (!read_recorded(size, &found_allocations, &found_live))
+		found_allocations = found_live = 0;
+	expect(found_allocations == allocations && found_live == live,
+		"%zu bytes: %lu allocations, %lu live, not %lu and %lu", size, found_allocations, found_live, allocations, live);
+}
+
+static void *block_of_recording;
+
+static void recording_cannot_be_written_before_it_was_started(void)
+{
+	errno = UNTOUCHED_ERRNO;
+	expect(tiermalloc_record_write(recording_path()) == EINVAL, "write does not return EINVAL");
+	expect(tiermalloc_record_write(NULL) == EINVAL, "write to nothing does not return EINVAL");
+	expect(tiermalloc_record_stop() == EALREADY, "stop does not return EALREADY");
+	expect(tiermalloc_record_start("") == ENAMETOOLONG, "start with an empty path does not return ENAMETOOLONG");
+	expect(errno == UNTOUCHED_ERRNO, "errno was set to %d", errno);
+}
+
+static void recording_counts_from_start_to_stop(void)
+{
+	free(hide_pointer(malloc(77777)));
+	errno = UNTOUCHED_ERRNO;
+	expect(tiermalloc_record_start(recording_path()) == 0, "start failed");
+	expect(tiermalloc_record_start(recording_path()) == EALREADY, "it is not on");
+	for (int i = 0; i < 10; ++i)
+		free(hide_pointer(malloc(77777)));
+	block_of_recording = hide_pointer(malloc(77777));
+	expect(tiermalloc_record_write(NULL) == 0, "write failed");
+	expect(errno == UNTOUCHED_ERRNO, "errno was set to %d", errno);
+	expect_recorded(77784, 11, 1);
+	expect(tiermalloc_record_stop() == 0, "stop failed");
+	expect(tiermalloc_record_stop() == EALREADY, "it is still on");
+	free(hide_pointer(malloc(77777)));
+	free(block_of_recording);
+	expect(tiermalloc_record_write(NULL) == 0, "write after the stop failed");
+	expect_recorded(77784, 11, 1);
+}
+
+static void recording_begins_anew(void)
+{
+	expect(tiermalloc_record_start(recording_path()) == 0, "start failed");
+	free(hide_pointer(calloc(3, 22222)));
+	expect(tiermalloc_record_write(recording_path()) == 0, "write failed");
+	expect_recorded(77784, 0, 0);
+	expect_recorded(66672, 1, 0);
+	expect(tiermalloc_record_write("/nowhere/at/all") == ENOENT, "write to nowhere does not return ENOENT");
+	expect(tiermalloc_record_stop() == 0, "stop failed");
+	unlink(recording_path());
+}
+
 int main(int argument_count, char **arguments)
 {
 	if (!check_start(argument_count, arguments))
@@ -307,5 +384,8 @@ int main(int argument_count, char **arguments)
 	CHECK(mallopt_refuses_what_it_does_not_know);
 	CHECK(trim_returns_the_truth);
 	CHECK(an_idle_thread_works_on);
+	CHECK(recording_cannot_be_written_before_it_was_started);
+	CHECK(recording_counts_from_start_to_stop);
+	CHECK(recording_begins_anew);
 	return check_finish();
 }

@@ -13,6 +13,9 @@ static const struct options before = {
 	.release_limit = 11,
 	.thread_cache_size = 12,
 	.min_per_thread_cache = 13,
+	.record = "before",
+	.record_signal = 14,
+	.record_period = 15,
 };
 
 static void parse(const void *text)
@@ -33,6 +36,9 @@ static void assert_options(const struct options *expected)
 	assert_int_equal(options.release_limit, expected->release_limit);
 	assert_int_equal(options.thread_cache_size, expected->thread_cache_size);
 	assert_int_equal(options.min_per_thread_cache, expected->min_per_thread_cache);
+	assert_string_equal(options.record, expected->record);
+	assert_int_equal(options.record_signal, expected->record_signal);
+	assert_int_equal(options.record_period, expected->record_period);
 }
 
 static void accepted(const char *text, const struct options *expected)
@@ -175,6 +181,69 @@ static void bad_bytes(void **unused)
 	}
 }
 
+/* As it is, with its percent signs and colons; a comma ends it. */
+static void paths(void **unused)
+{
+	struct options expected = before;
+	char text[PATH_MAX + 20] = "record:";
+	char message[PATH_MAX + 200];
+	struct captured captured;
+
+	(void)unused;
+	strcpy(expected.record, "/tmp/%e.%p:x y%%");
+	accepted("record:/tmp/%e.%p:x y%%", &expected);
+	strcpy(expected.record, "a");
+	expected.deepbind = false;
+	accepted("record:a,deepbind:false", &expected);
+	expected = before;
+	memset(expected.record, 'x', PATH_MAX - 1);
+	expected.record[PATH_MAX - 1] = '\0';
+	strcat(text, expected.record);
+	accepted(text, &expected);
+	/* One more does not fit; the message is cut off. */
+	strcat(text, "x");
+	options = before;
+	capture_stderr(parse, text, &captured);
+	snprintf(message, sizeof(message), "tiermalloc: TIERMALLOC_CONF: bad value \"%s", text + strlen("record:"));
+	assert_int_equal(captured.text[strlen(captured.text) - 1], '\n');
+	assert_int_equal(strncmp(captured.text, message, strlen(captured.text) - 1), 0);
+	assert_options(&before);
+	refused("record:", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"record\" (allowed: the path of a file)\n");
+}
+
+static void record_numbers(void **unused)
+{
+	static const char *const signals[] = {"", "0", "-1", "65", "9", "19", "USR1", "10 ", "18446744073709551626"};
+	static const char *const periods[] = {"", "0", "-1", "4294967296", "1s", "0.5", "18446744073709551617"};
+	struct options expected = before;
+	char text[100];
+	char message[200];
+
+	(void)unused;
+	expected.record_signal = 1;
+	accepted("record_signal:1", &expected);
+	expected.record_signal = 64;
+	expected.record_period = 1;
+	accepted("record_signal:64,record_period:1", &expected);
+	expected.record_period = UINT32_MAX;
+	accepted("record_period:4294967295,record_signal:64", &expected);
+	for (size_t i = 0; i < COUNT_OF(signals); i++) {
+		snprintf(text, sizeof(text), "record_signal:%s", signals[i]);
+		snprintf(message, sizeof(message),
+			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"record_signal\" (allowed: the number of a "
+			 "signal that can be handled)\n",
+			 signals[i]);
+		refused(text, message);
+	}
+	for (size_t i = 0; i < COUNT_OF(periods); i++) {
+		snprintf(text, sizeof(text), "record_period:%s", periods[i]);
+		snprintf(message, sizeof(message),
+			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"record_period\" (allowed: a number of seconds)\n",
+			 periods[i]);
+		refused(text, message);
+	}
+}
+
 static void without_value(void **unused)
 {
 	(void)unused;
@@ -258,6 +327,7 @@ int main(void)
 		cmocka_unit_test(switches),  cmocka_unit_test(bad_switches),  cmocka_unit_test(bytes),
 		cmocka_unit_test(bad_bytes), cmocka_unit_test(without_value), cmocka_unit_test(unknown_keys),
 		cmocka_unit_test(lists),     cmocka_unit_test(long_key),      cmocka_unit_test(environment),
+		cmocka_unit_test(paths),     cmocka_unit_test(record_numbers),
 	};
 	const struct options at_start = options;
 	int failed = cmocka_run_group_tests_name("options", tests, NULL, NULL);
