@@ -7,12 +7,11 @@
 #define _GNU_SOURCE
 #include "process.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/lock.h"
-#include "base/message.h"
 #include "base/options.h"
 #include "base/os.h"
 #include "fast_path.h"
@@ -97,32 +96,24 @@ static void apply_options(void)
 static void write_recording(void)
 {
 	if (options.record[0] != '\0' && recording_is_on())
-		recording_write_or_complain();
-}
-
-static COLD void complain(const char *what, const char *path)
-{
-	char buffer[256];
-	struct text text = {.buffer = buffer, .capacity = sizeof(buffer) - 1};
-
-	text_string(&text, "tiermalloc: recording into ");
-	text_string(&text, path);
-	text_string(&text, what);
-	buffer[text.length++] = '\n';
-	write_all(STDERR_FILENO, buffer, text.length);
+		recording_write_at_end();
 }
 
 static void start_recording(void)
 {
+	int error;
+
 	if (options.record[0] == '\0')
 		return;
 	recording_set_period(options.record_period * 1000);
-	if (options.record_signal != 0) {
-		if (!recording_set_signal((int)options.record_signal, options.record))
-			complain(": the program handles the signal itself", options.record);
-	} else if (recording_start(options.record) != 0) {
-		complain(": there is not enough memory", options.record);
-	}
+	if (options.record_signal != 0)
+		error = recording_set_signal((int)options.record_signal, options.record);
+	else
+		error = recording_start(options.record);
+	if (error == EBUSY)
+		recording_complain("is not started: the program handles the signal itself", 0);
+	else if (error != 0)
+		recording_complain("cannot be started", error);
 	/* For programs that end without running destructors. */
 	at_quick_exit(write_recording);
 }

@@ -47,7 +47,7 @@ ALWAYS_INLINE bool stays(const void *pointer, size_t size)
 /* A new block with the contents of the old one. */
 static void *copy(void *pointer, size_t old_size, size_t size)
 {
-	void *copied = thread_state.recorder == NULL ? own_malloc(size) : recorded_malloc_to_resize(size);
+	void *copied = unlikely(recording_is_resizing()) ? recorded_malloc_to_resize(size) : own_malloc(size);
 
 	if (copied == NULL)
 		return NULL;
@@ -160,13 +160,23 @@ static void *resize(void *pointer, size_t size)
 	return resize_large(span, size);
 }
 
+/* A thread that has not come to the door since recording was started has no recorder yet. */
+static bool has_recorder(void)
+{
+	if (thread_state.recorder == NULL && door_enter()) {
+		recording_attend_thread();
+		door_leave();
+	}
+	return thread_state.recorder != NULL;
+}
+
 /* Blocks of the heap are followed from size to size. */
 static void *resize_recorded(void *pointer, size_t size)
 {
 	struct recorded_block before;
 	void *resized;
 
-	if (!in_window((uintptr_t)pointer))
+	if (!in_window((uintptr_t)pointer) || !has_recorder())
 		return resize(pointer, size);
 	before = recording_begin_resize(pointer);
 	resized = stays(pointer, size) ? pointer : resize(pointer, size);
@@ -176,7 +186,7 @@ static void *resize_recorded(void *pointer, size_t size)
 
 void *door_realloc(void *pointer, size_t size)
 {
-	if (unlikely(thread_state.recorder != NULL))
+	if (unlikely(recording_concerns_threads()))
 		return resize_recorded(pointer, size);
 	return stays(pointer, size) ? pointer : resize(pointer, size);
 }

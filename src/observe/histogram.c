@@ -7,6 +7,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/message.h"
@@ -101,11 +103,11 @@ static bool sum_row(size_t number, struct row_sums *sums)
 		if (load_relaxed(&r->used[number / 64]) >> (number % 64) & 1)
 			add_row(sums, &r->rows[number]);
 	}
-	if (sums->allocations == 0)
+	/* Threads that run on may be seen between two changes that belong together. */
+	if ((int64_t)sums->allocations <= 0)
 		return false;
 	recording_row_key(number, &sums->size, &alignment);
 	sums->alignment = (uint64_t)1 << alignment;
-	/* Threads that run on may be seen between two changes that belong together. */
 	sums->live = greater(sums->live, 0);
 	sums->peak_live = greater(sums->peak_live, 0);
 	sums->most = greater(load_relaxed(&process_record.rows[number].most), greater(sums->peak_live, sums->live));
@@ -319,12 +321,24 @@ static bool expand(const char *pattern, struct text *path)
 	return path->length < path->capacity;
 }
 
+/* A device or a pipe would be replaced; a folder refuses that itself. */
+static bool may_replace(const char *path)
+{
+	struct stat status;
+
+	return lstat(path, &status) != 0 || S_ISREG(status.st_mode) || S_ISLNK(status.st_mode) ||
+	       S_ISDIR(status.st_mode);
+}
+
 /* Under another name first, so that nobody ever sees half a file. */
 static int write_file(const char *path, const char *temporary)
 {
-	int descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	int descriptor;
 	int error;
 
+	if (!may_replace(path))
+		return EEXIST;
+	descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
 	if (descriptor < 0)
 		return errno;
 	error = write_contents(descriptor);
@@ -368,18 +382,19 @@ int recording_write(const char *path)
 	return error;
 }
 
-void recording_write_or_complain(void)
+void recording_complain(const char *what, int error)
 {
-	int error = recording_write(NULL);
 	char buffer[PATH_MAX + 128];
 	struct text text = {.buffer = buffer, .capacity = sizeof(buffer) - 1};
 
-	if (error == 0 || error == EBUSY)
-		return;
-	text_string(&text, "tiermalloc: the recording cannot be written to ");
+	text_string(&text, "tiermalloc: recording into ");
 	text_string(&text, file.path);
-	text_string(&text, ": ");
-	if (strerrordesc_np != NULL) {
+	text_string(&text, " ");
+	text_string(&text, what);
+	text_string(&text, error != 0 ? ": " : "");
+	if (error == 0) {
+		/* There is nothing more to say. */
+	} else if (strerrordesc_np != NULL) {
 		text_string(&text, strerrordesc_np(error));
 	} else {
 		text_string(&text, "error ");
@@ -387,6 +402,23 @@ void recording_write_or_complain(void)
 	}
 	buffer[text.length++] = '\n';
 	write_all(STDERR_FILENO, buffer, text.length);
+}
+
+void recording_write_or_complain(void)
+{
+	int error = recording_write(NULL);
+
+	if (error != 0 && error != EBUSY)
+		recording_complain("cannot be written", error);
+}
+
+void recording_write_at_end(void)
+{
+	const struct timespec moment = {.tv_nsec = 1000000};
+
+	for (int tries = 1000; tries > 0 && load_relaxed(&file.writing); tries--)
+		nanosleep(&moment, NULL);
+	recording_write_or_complain();
 }
 
 void histogram_read_statistics(struct recording_statistics *statistics)

@@ -297,8 +297,12 @@ static void count_thread(struct recorder *recorder)
 
 void recording_attend_thread(void)
 {
-	if (load_relaxed(&recording.state) == RECORDING_WANTED)
-		recording_start(NULL);
+	if (load_relaxed(&recording.state) == RECORDING_WANTED) {
+		int error = recording_start(NULL);
+
+		if (error != 0 && error != EALREADY)
+			recording_complain("cannot be started", error);
+	}
 	if (!recording_is_on()) {
 		recording_leave_thread();
 		return;
@@ -524,16 +528,21 @@ static void on_signal(int number)
 	errno = saved;
 }
 
-bool recording_set_signal(int number, const char *path)
+int recording_set_signal(int number, const char *path)
 {
 	struct sigaction action;
+	int error = histogram_set_path(path);
 
-	if (sigaction(number, NULL, &action) != 0 || action.sa_handler != SIG_DFL || histogram_set_path(path) != 0)
-		return false;
+	if (error == 0 && sigaction(number, NULL, &action) != 0)
+		error = errno;
+	if (error == 0 && action.sa_handler != SIG_DFL)
+		error = EBUSY;
+	if (error != 0)
+		return error;
 	memset(&action, 0, sizeof(action));
 	action.sa_handler = on_signal;
 	action.sa_flags = SA_RESTART;
-	return sigaction(number, &action, NULL) == 0;
+	return sigaction(number, &action, NULL) == 0 ? 0 : errno;
 }
 
 void recording_begin_anew_in_child(void)

@@ -34,7 +34,7 @@ struct lock;
 #define ROWS           (UNALIGNED_ROWS + ALIGNED_ROWS)
 #define LIFETIMES      5
 
-/* Counts of one size. What malloc and free change lies in the first cache line. */
+/* Counts of one size. What malloc and most frees change lies in the first cache line. */
 struct row {
 	int64_t live; /* allocated less freed by this recorder: negative where it frees what others allocate */
 	int64_t high; /* beyond these the row reports */
@@ -47,7 +47,7 @@ struct row {
 	uint64_t reallocs;
 	int64_t peak_live; /* put aside in this epoch */
 	int64_t reported;  /* of `live` */
-};
+} __attribute__((aligned(2 * CACHE_LINE)));
 
 struct recorder {
 	const struct cache_stacks *stacks; /* the thread's cache, or the closed one while it is behind the door */
@@ -62,7 +62,7 @@ struct recorder {
 	bool counted;  /* its thread is among the process's */
 	bool resizing; /* realloc counts when it is done: what it allocates on the way is not counted */
 	uint64_t used[(ROWS + 63) / 64]; /* a bit for each row that has been used */
-	struct row rows[ROWS] CACHE_ALIGNED;
+	struct row rows[ROWS];
 };
 
 /* A record: the row in the low bits, then the number of the recorder, then "resized", then the time. */
@@ -190,6 +190,12 @@ struct recorded_block recording_begin_resize(void *block);
  */
 void recording_end_resize(const struct recorded_block *before, void *block, void *resized, size_t size);
 
+/* Whether this thread's realloc is at work, and counts by itself. */
+static inline bool recording_is_resizing(void)
+{
+	return thread_state.recorder != NULL && thread_state.recorder->resizing;
+}
+
 /*
  * Starts recording from nothing, into `path` (docs/recording.md says what may stand for what in it). The heap must be
  * there. Returns 0, EALREADY (it is on), ENAMETOOLONG or ENOMEM.
@@ -201,7 +207,7 @@ int recording_stop(void);
 
 /*
  * Writes what has been counted to `path`, or if NULL to the one recording was started with: whole or not at all. Returns
- * 0 or what went wrong: EINVAL (never started), EBUSY (somebody is writing) or an error of the system. Safe in signal
+ * 0 or what went wrong: EINVAL (never started), EBUSY (somebody is writing), EEXIST (something is there that is no file) or an error of the system. Safe in signal
  * handlers.
  */
 int recording_write(const char *path);
@@ -209,14 +215,20 @@ int recording_write(const char *path);
 /* The same to the path of the start, with a message on standard error if it fails. */
 void recording_write_or_complain(void);
 
+/* The same when the process ends: whoever is writing is waited for, for a second at most. */
+void recording_write_at_end(void);
+
+/* One line on standard error that names the path of the start. `error`: of the system, or 0. */
+COLD void recording_complain(const char *what, int error);
+
 /* From now on the file is also written each so many milliseconds, by whoever allocates. 0: it is not. */
 void recording_set_period(uint64_t milliseconds);
 
 /*
- * Lets a signal start recording into `path`, and the next one write and end it. False: the program handles the signal
- * itself.
+ * Lets a signal start recording into `path`, and the next one write and end it. Returns 0, EBUSY (the program
+ * handles the signal itself), ENAMETOOLONG or an error of the system.
  */
-bool recording_set_signal(int signal, const char *path);
+int recording_set_signal(int signal, const char *path);
 
 /* In a forked child: recording begins anew, from nothing. */
 void recording_begin_anew_in_child(void);

@@ -80,7 +80,7 @@ class Failures(RecordTest):
 
     def complains(self, what, *arguments, path="{folder}/no/file"):
         path = path.format(folder=self.folder)
-        message = f"tiermalloc: the recording cannot be written to {path}: {what}\n"
+        message = f"tiermalloc: recording into {path} cannot be written: {what}\n"
         self.record(*arguments, options=f"record:{path}", status=3, errors=message.encode())
         self.assertEqual(self.files(), [])
 
@@ -110,7 +110,7 @@ class Failures(RecordTest):
                 if self.complaint:
                     complaints += 1
                     self.assertEqual(
-                        self.complaint, f"tiermalloc: recording into {self.path('file')}: there is not enough memory\n"
+                        self.complaint, f"tiermalloc: recording into {self.path('file')} cannot be started: Cannot allocate memory\n"
                     )
                     self.assertEqual(self.files(), [])
                 else:
@@ -205,7 +205,7 @@ class Signals(RecordTest):
         self.assertLessEqual(row.allocations, 2100)
 
     def test_program_with_its_own_handler(self):
-        message = f"tiermalloc: recording into {self.path('file')}: the program handles the signal itself\n"
+        message = f"tiermalloc: recording into {self.path('file')} is not started: the program handles the signal itself\n"
         self.record("own-handler", options=self.OPTIONS, errors=message.encode())
         self.assertEqual(self.files(), [])
 

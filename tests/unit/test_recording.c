@@ -563,6 +563,7 @@ static void test_cannot_be_written(void **unused)
 	assert_int_equal(tm_tiermalloc_record_write("/nowhere/at/all"), ENOENT);
 	assert_int_equal(tm_tiermalloc_record_write(folder), EISDIR);
 	assert_int_equal(tm_tiermalloc_record_write("/dev/null/file"), ENOTDIR);
+	assert_int_equal(tm_tiermalloc_record_write("/dev/null"), EEXIST);
 	memset(target, '/', sizeof(target) - 1);
 	target[sizeof(target) - 1] = '\0';
 	assert_int_equal(tm_tiermalloc_record_write(target), ENAMETOOLONG);
