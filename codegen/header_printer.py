@@ -47,6 +47,7 @@ def constant_list(tables):
          f"((size_t){tables.largest_size})"),
         ("Log2 of the step of medium_class: divides SMALL_SIZE and every class above it that requests take.",
          "MEDIUM_SHIFT", f"{tables.medium_shift}"),
+        ("Alignment of requests above 8 bytes.", "REQUEST_ALIGNMENT", f"((size_t){config.alignment})"),
         ("Bytes that all thread caches together may hold.", "THREAD_CACHE_SIZE",
          f"((size_t){config.thread_cache_size})"),
         ("Bytes that one thread's cache may hold in any case.", "MIN_PER_THREAD_CACHE",

@@ -36,7 +36,10 @@ ALWAYS_INLINE size_t medium_class_of(size_t size)
 /* `size` is at most LARGEST_CLASS_SIZE. */
 static inline unsigned class_of_size(size_t size)
 {
-	return (unsigned)(size <= SMALL_SIZE ? small_class_of(size) : medium_class_of(size));
+	/* Said to the compiler, too: where the small ones are all there is, an index for another is beyond medium_class. */
+	bool small = SMALL_SIZE == LARGEST_CLASS_SIZE || size <= SMALL_SIZE;
+
+	return (unsigned)(small ? small_class_of(size) : medium_class_of(size));
 }
 
 /* The class that serves `size` at `alignment`, a power of two; 0: it takes pages. */

@@ -11,6 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SIZE_CLASSES_DEFINE
+#include "size_classes.h"
+
+const size_t request_alignment = REQUEST_ALIGNMENT;
+
 static char output_buffer[8192];
 static char failure_text[1024];
 static char skip_text[512];
@@ -151,6 +156,15 @@ size_t first_nonzero(const void *block, size_t length)
 	while (bytes[i] == 0)
 		++i;
 	return i;
+}
+
+size_t bytes_by_profile(size_t size)
+{
+	for (unsigned class = 1; class < CLASS_COUNT; ++class) {
+		if (size_classes[class].size >= size && size_classes[class].size % (size <= 8 ? 8 : REQUEST_ALIGNMENT) == 0)
+			return size_classes[class].size;
+	}
+	return (size + PAGE_SIZE - 1) / PAGE_SIZE * PAGE_SIZE;
 }
 
 size_t resident_bytes(void)

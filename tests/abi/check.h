@@ -40,6 +40,11 @@ size_t first_difference(const void *block, size_t length, unsigned seed);
 /* The first byte that is not zero, or length. */
 size_t first_nonzero(const void *block, size_t length);
 
+/* What the profile that the library was built with promises: the alignment of requests of 16 bytes and more, and how many
+   bytes a block of this size takes. */
+extern const size_t request_alignment;
+size_t bytes_by_profile(size_t size);
+
 /* Resident memory of this process in bytes. */
 size_t resident_bytes(void);
 

@@ -142,7 +142,7 @@ static void calloc_takes_both_factors(void)
 		expect(errno == UNTOUCHED_ERRNO, "errno was set to %d", errno);
 		expect(block && malloc_usable_size(block) >= size, "calloc(%zu, %zu) is too small", factors[i][0], factors[i][1]);
 		expect(block && first_nonzero(block, size) == size, "calloc(%zu, %zu) is not zero", factors[i][0], factors[i][1]);
-		expect(is_aligned(block, 16), "calloc(%zu, %zu) is not aligned", factors[i][0], factors[i][1]);
+		expect(is_aligned(block, request_alignment), "calloc(%zu, %zu) is not aligned", factors[i][0], factors[i][1]);
 		free(block);
 	}
 }

@@ -68,11 +68,11 @@ static void free_of_null_does_nothing(void)
 	expect(errno == UNTOUCHED_ERRNO, "free(NULL) set errno to %d", errno);
 }
 
-/* What the size allows: 16 from 16 bytes on, 8 from 8 on, below that the largest power of two that fits. */
+/* What the size allows: 16 (or what the profile says) from 16 bytes on, 8 from 8 on, below that the largest power of two that fits. */
 static size_t owed_alignment(size_t size)
 {
 	if (size >= 16)
-		return 16;
+		return request_alignment;
 	size_t alignment = 1;
 	while (alignment * 2 <= size)
 		alignment *= 2;
@@ -112,8 +112,9 @@ static void malloc_odd_small_sizes_stay_small(void)
 			blocks[i] = hide_pointer(malloc(size));
 			if (!expect(blocks[i] != NULL, "malloc(%zu) failed", size))
 				return;
-			expect(is_aligned(blocks[i], 16), "malloc(%zu) returned %p", size, (void *)blocks[i]);
-			expect(malloc_usable_size(blocks[i]) <= 64, "malloc(%zu) uses %zu bytes", size,
+			expect(is_aligned(blocks[i], request_alignment), "malloc(%zu) returned %p", size, (void *)blocks[i]);
+			size_t most = bytes_by_profile(size) > 64 ? bytes_by_profile(size) : 64;
+			expect(malloc_usable_size(blocks[i]) <= most, "malloc(%zu) uses %zu bytes", size,
 				malloc_usable_size(blocks[i]));
 			fill_pattern(blocks[i], size, i);
 		}

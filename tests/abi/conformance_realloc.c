@@ -81,7 +81,8 @@ static char *resize_and_verify(char *block, size_t old_size, size_t new_size, un
 	size_t common = old_size < new_size ? old_size : new_size;
 	size_t at = first_difference(result, common, seed);
 	expect(at == common, "realloc from %zu to %zu lost byte %zu", old_size, new_size, at);
-	expect(is_aligned(result, new_size >= 16 ? 16 : new_size >= 8 ? 8 : 1), "realloc to %zu: %p", new_size, (void *)result);
+	expect(is_aligned(result, new_size >= 16 ? request_alignment : new_size >= 8 ? 8 : 1), "realloc to %zu: %p", new_size,
+		(void *)result);
 	expect(malloc_usable_size(result) >= new_size, "realloc to %zu: usable size %zu", new_size, malloc_usable_size(result));
 	fill_pattern(result, new_size, seed);
 	return result;

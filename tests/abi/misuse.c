@@ -1,5 +1,6 @@
 /* Wrong uses, one per name given as argument; each must stop the process with a message. Prints `size N` (the usable size of
-   the object misused) first, for the driver to find the size class in the message. Ends with status 0 if nothing stopped it.
+   the object misused) first, for the driver to find the size class in the message. Ends with status 0 if nothing stopped it,
+   with 77 if the profile has no classes to do it with.
    Relies on memory going back to the central tier when a thread frees many objects, idles, or trims. */
 #define _GNU_SOURCE
 #include "check.h"
@@ -12,7 +13,19 @@
 #include <string.h>
 #include <tiermalloc/tiermalloc.h>
 
-enum { MANY = 20000, SMALL = 48, MEDIUM = 100000, LARGE = 5 << 20 };
+#include "size_classes.h"
+
+/* Of a class among the smallest, of one among the largest, and of none. */
+enum { MANY = 20000, SMALL = 48, LARGE = 5 << 20 };
+#define MEDIUM at_most_largest(100000)
+
+/* Status of a use that the profile's classes leave no room for; the reason is on stdout. */
+enum { NOT_APPLICABLE = 77 };
+
+static size_t at_most_largest(size_t size)
+{
+	return size < LARGEST_CLASS_SIZE ? size : LARGEST_CLASS_SIZE;
+}
 
 static void *many[MANY];
 
@@ -72,7 +85,7 @@ static void interior_of_small_end(void)
 }
 static void interior_of_medium(void)
 {
-	interior(MEDIUM, 8192);
+	interior(MEDIUM, 4096);
 }
 static void interior_of_medium_misaligned(void)
 {
@@ -84,7 +97,7 @@ static void interior_of_large(void)
 }
 static void interior_of_large_next_page(void)
 {
-	interior(LARGE, 8192);
+	interior(LARGE, PAGE_SIZE);
 }
 static void interior_of_large_next_mib(void)
 {
@@ -116,11 +129,11 @@ static void double_free_last_48(void)
 }
 static void double_free_last_4096(void)
 {
-	free_twice_at_once(4096);
+	free_twice_at_once(at_most_largest(4096));
 }
 static void double_free_last_65536(void)
 {
-	free_twice_at_once(65536);
+	free_twice_at_once(at_most_largest(65536));
 }
 static void double_free_last_medium(void)
 {
@@ -199,10 +212,10 @@ static void double_free_in_another_thread(void)
    spans come from the front of what is free. */
 static char *never_allocated_address(void)
 {
-	enum { HUGEPAGE = 2 << 20, PAGE = 8192 };
+	enum { HUGEPAGE = 2 << 20 };
 	char *block = tell(malloc(LARGE));
 	uintptr_t end = ((uintptr_t)block + LARGE + HUGEPAGE - 1) / HUGEPAGE * HUGEPAGE;
-	return block + (end - (uintptr_t)block) - PAGE + 64;
+	return block + (end - (uintptr_t)block) - PAGE_SIZE + 64;
 }
 static void never_allocated(void)
 {
@@ -230,6 +243,15 @@ static void foreign_address(void)
 	free(hide_pointer(space + 64));
 }
 
+/* Bytes of a block of this size. */
+static size_t usable(size_t size)
+{
+	void *block = hide_pointer(malloc(size));
+	size_t bytes = malloc_usable_size(block);
+	free(block);
+	return bytes;
+}
+
 static void sized_mismatch(size_t size, size_t said)
 {
 	allocate_many(SMALL);
@@ -243,12 +265,18 @@ static void sized_mismatch(size_t size, size_t said)
 	tiermalloc_thread_idle();
 	malloc_trim(0);
 }
+
+/* Somewhat more than twice what the block has: 100 bytes for a block of 48. */
 static void sized_small_as_other_small(void)
 {
-	sized_mismatch(SMALL, 100);
+	sized_mismatch(SMALL, 2 * usable(SMALL) + 4);
 }
 static void sized_small_as_smaller(void)
 {
+	if (usable(8) == usable(SMALL)) {
+		puts("blocks of 8 bytes are of the same class");
+		exit(NOT_APPLICABLE);
+	}
 	sized_mismatch(SMALL, 8);
 }
 static void sized_small_as_medium(void)
@@ -292,11 +320,11 @@ static void realloc_interior_small(void)
 }
 static void realloc_interior_large(void)
 {
-	printf("%p\n", realloc(take(LARGE) + 8192, 1000));
+	printf("%p\n", realloc(take(LARGE) + PAGE_SIZE, 1000));
 }
 static void usable_size_interior_large(void)
 {
-	printf("%zu\n", malloc_usable_size(take(LARGE) + 8192));
+	printf("%zu\n", malloc_usable_size(take(LARGE) + PAGE_SIZE));
 }
 static void usable_size_interior_small(void)
 {

@@ -50,7 +50,7 @@ void plain_forms()
 	for (std::size_t size : sizes) {
 		void *one = take(size), *other = take(size);
 		expect(one && other && one != other, "operator new(%zu): %p and %p", size, one, other);
-		expect(size < 16 || is_aligned(one, 16), "operator new(%zu) returned %p", size, one);
+		expect(size < 16 || is_aligned(one, request_alignment), "operator new(%zu) returned %p", size, one);
 		std::memset(one, 1, size);
 		::operator delete(one);
 		::operator delete(other);

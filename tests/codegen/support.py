@@ -13,6 +13,7 @@ import sys
 SOURCE = pathlib.Path(os.environ.get("TIERMALLOC_SOURCE") or pathlib.Path(__file__).resolve().parents[2])
 GENERATOR = SOURCE / "codegen" / "size_classes.py"
 CLASSES = SOURCE / "classes"
+TEST_PROFILES = SOURCE / "tests" / "profiles"
 
 CLASS_FIELDS = ("reciprocal", "size", "pages", "objects", "batch", "capacity", "span_bytes")
 

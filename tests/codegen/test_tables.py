@@ -73,6 +73,7 @@ class TableTest(unittest.TestCase):
             "CLASS_COUNT": len(sizes) + 1,
             "LARGEST_CLASS_SIZE": largest,
             "SMALL_SIZE": min(65536, largest),
+            "REQUEST_ALIGNMENT": config["alignment"],
             "THREAD_CACHE_SIZE": config["thread_cache_size"],
             "MIN_PER_THREAD_CACHE": config["min_per_thread_cache"],
             "STEAL_AMOUNT": config["steal_amount"],
@@ -153,6 +154,25 @@ class ShippedProfiles(TableTest):
         # 17 to 24 and 33 to 40 bytes: the next aligned class, not the unaligned one and not a page.
         for request, size in ((17, 32), (24, 32), (33, 48), (40, 48), (49, 64), (56, 64)):
             self.assertEqual(header.classes[header.small_class[(request + 7) >> 3]]["size"], size)
+
+
+class ProfilesOfTheTests(TableTest):
+    def test_each(self):
+        profiles = sorted(support.TEST_PROFILES.glob("*.toml"))
+        self.assertTrue(profiles)
+        for profile in profiles:
+            with self.subTest(profile=profile.name):
+                self.check_profile(profile)
+
+    def test_extremes(self):
+        """What they are for: the fewest classes that a suggestion may have, the most there may be, and the bounds of a page."""
+        headers = {name: self.check_profile(support.TEST_PROFILES / f"{name}.toml").constants
+                   for name in ("tiny", "maximal", "pages-4k", "pages-64k")}
+        self.assertEqual(headers["tiny"]["CLASS_COUNT"], 4)
+        self.assertEqual((headers["maximal"]["CLASS_COUNT"], headers["maximal"]["MEDIUM_SHIFT"]), (256, 4))
+        self.assertEqual((headers["pages-4k"]["PAGE_SHIFT"], headers["pages-64k"]["PAGE_SHIFT"]), (12, 16))
+        for name, constants in headers.items():
+            self.assertEqual(constants["LARGEST_CLASS_SIZE"], 1 << 20, name)
 
 
 class OtherForms(TableTest):

@@ -14,6 +14,8 @@
 
 #include <stdbool.h>
 
+#include "size_classes.h"
+
 struct object {
 	unsigned char *start;
 	size_t size;
@@ -144,7 +146,7 @@ static inline void *allocate_somehow(struct object *object, uint64_t *random)
 
 static inline void require_alignment(const struct object *object)
 {
-	size_t alignment = object->size >= 16 ? 16 : 8;
+	size_t alignment = object->size >= 16 ? REQUEST_ALIGNMENT : 8;
 	if (object->alignment > alignment)
 		alignment = object->alignment;
 	REQUIRE((uintptr_t)object->start % alignment == 0, "%p for %zu bytes is not aligned to %zu", (void *)object->start,

@@ -11,6 +11,7 @@
  */
 #include "churn.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #define LIMIT (300 * MIB)
@@ -77,6 +78,13 @@ static void *by_realloc(size_t size)
 	return larger;
 }
 
+/* What counts of an object: what was asked for, or what it takes if the profile rounds that up to twice as much and more. */
+static size_t counted(struct object *object, size_t size)
+{
+	size_t usable = malloc_usable_size(object);
+	return usable >= 2 * size ? usable : size;
+}
+
 /* Fills until NULL; the bytes had. */
 static size_t fill(struct object **list, allocate_function *allocate, size_t size)
 {
@@ -86,8 +94,8 @@ static size_t fill(struct object **list, allocate_function *allocate, size_t siz
 		struct object *object = allocate(size);
 		if (!object)
 			break;
+		had += counted(object, size);
 		*list = entered(object, size, *list);
-		had += size;
 	}
 	REQUIRE(errno == ENOMEM, "allocating %zu failed with errno %d, not ENOMEM", size, errno);
 	return had;

@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "fast_path.h"
 #include "observe/statistics.h"
 #include "observe/validate.h"
 #include "tiermalloc/tiermalloc.h"
@@ -39,6 +40,15 @@ int tm_malloc_trim(size_t pad);
 			abort();                                                                                                 \
 		}                                                                                                                \
 	} while (0)
+
+/*
+ * The class of requests of `size`, or the largest there is: for tests that want some class of about this size, under any profile. Under
+ * the default one, and any other that has the size, it is a class of just this size.
+ */
+static inline unsigned class_near(size_t size)
+{
+	return class_of_size(minimum(size, LARGEST_CLASS_SIZE));
+}
 
 /* Of validators, which return what is wrong. */
 #define REQUIRE_VALID(validator)                                                                                                 \

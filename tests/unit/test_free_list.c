@@ -222,15 +222,30 @@ static void test_random_operations(void **state)
 	REQUIRE_VALID(pageheap_validate);
 }
 
+/* A class whose spans have enough objects to be told apart by occupancy; 0 if there is none. */
+static unsigned class_of_many(void)
+{
+	unsigned class = class_near(64);
+
+	while (class < CLASS_COUNT && size_classes[class].objects < 8)
+		class++;
+	return class < CLASS_COUNT ? class : 0;
+}
+
 /* A sparse span is left alone as long as a fuller one has something, and so drains and goes. */
 static void test_sparse_span_drains(void **state)
 {
-	unsigned class = 5;
+	unsigned class = class_of_many();
 	size_t objects = size_classes[class].objects;
-	void **out = calloc(2 * objects, sizeof(void *));
+	void **out = calloc(2 * objects + 1, sizeof(void *));
 	void **sparse = out + objects;
 
 	(void)state;
+	if (class == 0) {
+		free(out);
+		not_tested("a sparse span drains", "no class of this profile has 8 objects in a span");
+		return;
+	}
 	/* The one filled first is emptied to one object, the other loses two. */
 	assert_int_equal(central_take(class, out + objects, objects), objects);
 	assert_int_equal(central_take(class, out + 2 * objects, objects), objects);
@@ -241,10 +256,10 @@ static void test_sparse_span_drains(void **state)
 	assert_ptr_equal(page_span(page_of((uintptr_t)out[0])), page_span(page_of((uintptr_t)out[2])));
 	assert_ptr_equal(page_span(page_of((uintptr_t)out[1])), page_span(page_of((uintptr_t)out[2])));
 	central_return(class, &sparse[objects - 1], 1, "test");
-	/* Empty, and kept as the one of its class; the next one goes. */
+	/* Empty, and kept as the one of its class; the next one goes, unless it has few objects. */
 	assert_int_equal(spans_of(class), 2);
 	central_return(class, out, objects, "test");
-	assert_int_equal(spans_of(class), 1);
+	assert_int_equal(spans_of(class), objects > KEPT_OBJECTS ? 1 : 2);
 	central_give_back_empty(true);
 	assert_int_equal(spans_of(class), 0);
 	free(out);
@@ -253,7 +268,7 @@ static void test_sparse_span_drains(void **state)
 /* Large ones: those of few objects stay when they are empty, until they are asked for. */
 static void test_kept_spans_are_used_again_and_given_back(void **state)
 {
-	unsigned class = CLASS_COUNT - 1;
+	unsigned class = class_near(LARGEST_CLASS_SIZE);
 	void *first;
 	void *second;
 
@@ -276,7 +291,7 @@ static void test_kept_spans_are_used_again_and_given_back(void **state)
 static void test_take_one_knows_what_is_zero(void **state)
 {
 	uint64_t random = seed_of_run("test_take_one_knows_what_is_zero");
-	unsigned class = 9;
+	unsigned class = class_near(128);
 	size_t size = size_classes[class].size;
 	void *out[SINGLES];
 	size_t count = 0;
@@ -311,6 +326,11 @@ static void test_take_one_knows_what_is_zero(void **state)
 #define THREADS 4
 #define HELD 200
 
+static unsigned shared_class(void)
+{
+	return class_near(48);
+}
+
 /* Takes and gives back, and finds its own mark in everything it holds. */
 static void *take_and_return(void *argument)
 {
@@ -318,12 +338,13 @@ static void *take_and_return(void *argument)
 	uint64_t mark = random;
 	uint64_t *out[HELD];
 	size_t count = 0;
+	unsigned class = shared_class();
 
 	for (int i = 0; i < (SANITIZED ? 2000 : 20000); i++) {
 		size_t part = 1 + random_below(&random, 40);
 
 		if (count + part <= HELD) {
-			REQUIRE(central_take(4, (void **)out + count + part, part) == part, "out of memory");
+			REQUIRE(central_take(class, (void **)out + count + part, part) == part, "out of memory");
 			for (size_t j = 0; j < part; j++)
 				*out[count++] = mark;
 			continue;
@@ -331,9 +352,9 @@ static void *take_and_return(void *argument)
 		for (size_t j = 0; j < part; j++)
 			REQUIRE(*out[count - 1 - j] == mark, "%p was handed out twice", (void *)out[count - 1 - j]);
 		count -= part;
-		central_return(4, (void **)out + count, part, "test");
+		central_return(class, (void **)out + count, part, "test");
 	}
-	central_return(4, (void **)out, count, "test");
+	central_return(class, (void **)out, count, "test");
 	return NULL;
 }
 
@@ -351,7 +372,7 @@ static void test_threads(void **state)
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	central_give_back_empty(true);
-	assert_int_equal(spans_of(4), 0);
+	assert_int_equal(spans_of(shared_class()), 0);
 	REQUIRE_VALID(central_validate);
 	REQUIRE_VALID(pageheap_validate);
 }
@@ -382,45 +403,84 @@ static void expect_wrong_return(struct wrong_return wrong, const void *named, co
 	expect_stop(return_wrongly, &wrong, stop_line(line, sizeof(line), "test", named, what));
 }
 
-/* 48 bytes: a span of them has a tail that holds no whole object. */
-static void test_wrong_objects_stop_the_process(void **state)
+static bool has_tail(unsigned class)
 {
-	unsigned class = small_class[48 / 8];
-	unsigned other = small_class[64 / 8];
+	return (size_t)size_classes[class].objects * size_classes[class].size != size_classes[class].span_bytes;
+}
+
+/* One of 48 bytes, or else the smallest whose spans have a tail behind the last object; or any, if no class's have. */
+static unsigned class_with_tail(void)
+{
+	unsigned class = class_near(48);
+
+	if (has_tail(class))
+		return class;
+	for (unsigned other = 1; other < CLASS_COUNT; other++) {
+		if (has_tail(other))
+			return other;
+	}
+	return class;
+}
+
+/* Not at an object's start: inside of one, and behind a span's last one. */
+static void check_pointers_inside(unsigned class, char *object)
+{
+	unsigned size = size_classes[class].size;
+	char *behind = (char *)page_span(page_of((uintptr_t)object))->start + (size_t)size_classes[class].objects * size;
+
+	expect_wrong_return((struct wrong_return){class, {object + 8}, 1}, object + 8,
+			    "pointer is inside an object, not at its start; size class %u", size);
+	if (has_tail(class))
+		expect_wrong_return((struct wrong_return){class, {behind}, 1}, behind,
+				    "pointer is inside an object, not at its start; size class %u", size);
+	else
+		not_tested("a pointer behind a span's last object", "no span of this profile has a tail");
+}
+
+/* Of another class, of none, and not the heap's. */
+static void check_objects_of_others(unsigned class, char *object)
+{
 	const struct large_request request = {.pages = 200, .alignment = 1};
 	struct span *large = span_create_large(&request);
+	unsigned other = class + 1 < CLASS_COUNT ? class + 1 : class - 1;
+	unsigned size = size_classes[class].size;
+	char *foreign = (char *)&large;
+
+	if (other != 0)
+		expect_wrong_return((struct wrong_return){other, {object}, 1}, object,
+				    "size %u of a sized free does not fit the object's size; size class %u", size_classes[other].size, size);
+	else
+		not_tested("an object of another class", "this profile has one class");
+	expect_wrong_return((struct wrong_return){class, {(void *)large->start}, 1}, (void *)large->start,
+			    "size %u of a sized free does not fit the object's size; size class large (%zu bytes)", size,
+			    span_bytes(large));
+	expect_wrong_return((struct wrong_return){class, {foreign}, 1}, foreign,
+			    "object is already free (double free), or a sized free of what was never allocated; size class %u", size);
+	span_destroy(large);
+}
+
+static void test_wrong_objects_stop_the_process(void **state)
+{
+	unsigned class = class_with_tail();
+	unsigned size = size_classes[class].size;
 	char *pair[2];
-	char *object;
-	char *behind;
-	char *foreign = (char *)pair;
 
 	(void)state;
 	assert_int_equal(central_take(class, (void **)pair + 2, 2), 2);
-	object = pair[0];
-	behind = (char *)page_span(page_of((uintptr_t)object))->start + (size_t)size_classes[class].objects * 48;
-	expect_wrong_return((struct wrong_return){class, {object + 8}, 1}, object + 8,
-			    "pointer is inside an object, not at its start; size class 48");
-	expect_wrong_return((struct wrong_return){class, {behind}, 1}, behind,
-			    "pointer is inside an object, not at its start; size class 48");
-	expect_wrong_return((struct wrong_return){class, {object, object}, 2}, object,
-			    "object is already free (double free); size class 48");
-	expect_wrong_return((struct wrong_return){other, {object}, 1}, object,
-			    "size %u of a sized free does not fit the object's size; size class 48", size_classes[other].size);
-	expect_wrong_return((struct wrong_return){class, {(void *)large->start}, 1}, (void *)large->start,
-			    "size 48 of a sized free does not fit the object's size; size class large (%zu bytes)", span_bytes(large));
-	expect_wrong_return((struct wrong_return){class, {foreign}, 1}, foreign,
-			    "object is already free (double free), or a sized free of what was never allocated; size class 48");
-	span_destroy(large);
+	check_pointers_inside(class, pair[0]);
+	check_objects_of_others(class, pair[0]);
+	expect_wrong_return((struct wrong_return){class, {pair[0], pair[0]}, 2}, pair[0],
+			    "object is already free (double free); size class %u", size);
 	central_return(class, (void **)pair, 1, "test");
 	expect_wrong_return((struct wrong_return){class, {pair[0]}, 1}, pair[0],
-			    "object is already free (double free); size class 48");
+			    "object is already free (double free); size class %u", size);
 	central_return(class, (void **)pair + 1, 1, "test");
 	expect_wrong_return((struct wrong_return){class, {pair[1]}, 1}, pair[1],
-			    "object is already free (double free); size class 48");
+			    "object is already free (double free); size class %u", size);
 	/* With the span gone, too. */
 	central_give_back_empty(true);
 	expect_wrong_return((struct wrong_return){class, {pair[1]}, 1}, pair[1],
-			    "object is already free (double free), or a sized free of what was never allocated; size class 48");
+			    "object is already free (double free), or a sized free of what was never allocated; size class %u", size);
 	REQUIRE_VALID(central_validate);
 }
 

@@ -257,6 +257,16 @@ static size_t next_tried(size_t call, size_t calls)
 	return call < calls && call + step > calls ? calls : call + step;
 }
 
+/* Classes whose pages are populated ahead. */
+static size_t small_classes(void)
+{
+	size_t count = 0;
+
+	for (unsigned class = 1; class < CLASS_COUNT; class++)
+		count += size_classes[class].size <= 512;
+	return count;
+}
+
 static void test_without_faults(void **state)
 {
 	(void)state;
@@ -267,7 +277,10 @@ static void test_without_faults(void **state)
 		outcome = run_child(kind, NEVER, NEVER);
 		assert_int_equal(outcome.refused, 0);
 		/* Or the other tests would not test much. */
-		assert_true(outcome.calls >= 4);
+		if (kind == OS_POPULATE && small_classes() < 16)
+			not_tested("pages that can't be populated", "this profile has few classes of small objects, whose pages are");
+		else
+			REQUIRE(outcome.calls >= 4, "%zu calls of kind %d", outcome.calls, kind);
 	}
 	fault.scarce = false;
 }

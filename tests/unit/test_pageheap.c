@@ -133,6 +133,9 @@ static void assert_valid(void)
 	assert_string_equal(wrong != NULL ? wrong : "in order", "in order");
 }
 
+/* The last 32 pages of a hugepage, which has no more where pages have 64 KiB. */
+#define FAR (HUGEPAGE_PAGES - 32)
+
 /* Two hugepages with holes: a request goes into the smallest hole that takes it. */
 static void tightest_range(void **unused)
 {
@@ -145,17 +148,17 @@ static void tightest_range(void **unused)
 	(void)unused;
 	assert_int_equal(one_rest, nth_page(one, HUGEPAGE_PAGES - 1));
 	assert_int_equal(two_rest, nth_page(two, HUGEPAGE_PAGES - 1));
-	free_part(one, 10, 20);
-	free_part(one, 100, 5);
-	free_part(two, 50, 8);
-	free_part(two, 200, 3);
+	free_part(one, 1, 12);
+	free_part(one, FAR + 20, 5);
+	free_part(two, 5, 8);
+	free_part(two, FAR + 20, 3);
 	/* The hugepage whose longest range is the tightest, and in it the tightest range. */
-	assert_int_equal(allocate(3, kind), nth_page(two, 200));
-	assert_int_equal(allocate(6, kind), nth_page(two, 50));
-	assert_int_equal(allocate(2, kind), nth_page(two, 56));
-	assert_int_equal(allocate(4, kind), nth_page(one, 100));
-	assert_int_equal(allocate(1, kind), nth_page(one, 104));
-	assert_int_equal(allocate(20, kind), nth_page(one, 10));
+	assert_int_equal(allocate(3, kind), nth_page(two, FAR + 20));
+	assert_int_equal(allocate(6, kind), nth_page(two, 5));
+	assert_int_equal(allocate(2, kind), nth_page(two, 11));
+	assert_int_equal(allocate(4, kind), nth_page(one, FAR + 20));
+	assert_int_equal(allocate(1, kind), nth_page(one, FAR + 24));
+	assert_int_equal(allocate(12, kind), nth_page(one, 1));
 	assert_valid();
 	assert_int_equal(heap_statistics().used, 2 * HUGEPAGE_SIZE);
 	pageheap_free(one, HUGEPAGE_PAGES, false);
@@ -245,29 +248,29 @@ static void growing(void **unused)
 /* A short run that will grow takes the longest range, at its start, and not the tightest; or a free hugepage. */
 static void growing_in_filler(void **unused)
 {
-	const struct page_request request = {.pages = 4, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
+	const struct page_request request = {.pages = 2, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
 	uintptr_t one = allocate(HUGEPAGE_PAGES - 1, PAGES_FEW_OBJECTS);
 	struct page_run run;
 	struct page_run next;
 	bool zeroed;
 
 	(void)unused;
-	free_part(one, 3, 8);
-	free_part(one, 20, 40);
-	free_part(one, 100, 12);
+	free_part(one, 1, 5);
+	free_part(one, 7, 13);
+	free_part(one, FAR + 21, 8);
 	assert_true(pageheap_allocate(&request, &run));
-	assert_int_equal(run.address, nth_page(one, 20));
+	assert_int_equal(run.address, nth_page(one, 7));
 	/* Others leave the room to it. */
-	assert_int_equal(allocate(10, PAGES_FEW_OBJECTS), nth_page(one, 102));
-	assert_true(pageheap_grow(run.address, 4, 40, &zeroed));
+	assert_int_equal(allocate(6, PAGES_FEW_OBJECTS), nth_page(one, FAR + 23));
+	assert_true(pageheap_grow(run.address, 2, 13, &zeroed));
 	assert_true(pageheap_allocate(&request, &next));
 	assert_int_not_equal(hugepage_of(next.address), hugepage_of(one));
 	assert_valid();
-	pageheap_free(next.address, 4, false);
-	pageheap_free(nth_page(one, 102), 10, false);
-	free_part(one, 0, 3);
-	free_part(one, 11, 89);
-	free_part(one, 112, HUGEPAGE_PAGES - 1 - 112);
+	pageheap_free(next.address, 2, false);
+	free_part(one, 0, 1);
+	free_part(one, 6, FAR + 21 - 6);
+	free_part(one, FAR + 23, 6);
+	free_part(one, FAR + 29, 2);
 	assert_int_equal(heap_statistics().used, 0);
 	assert_valid();
 }
@@ -277,14 +280,15 @@ static void populating(void **unused)
 {
 	struct page_request request = {.pages = 2, .alignment = 1, .kind = PAGES_MANY_OBJECTS, .dense = true};
 	uintptr_t large = allocate(2 * HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
-	size_t step = 2 * HUGEPAGE_PAGES / 64;
+	size_t step = maximum(2 * HUGEPAGE_PAGES / 64, request.pages);
 	struct page_run run;
 	struct page_run sparse;
 
 	(void)unused;
 	if (madvise((void *)large, PAGE_SIZE, MADV_POPULATE_WRITE) != 0) {
-		print_message("no MADV_POPULATE_WRITE before Linux 5.14\n");
-		skip();
+		not_tested("populating", "no MADV_POPULATE_WRITE before Linux 5.14");
+		pageheap_free(large, 2 * HUGEPAGE_PAGES, false);
+		return;
 	}
 	pageheap_release(0);
 	assert_true(pageheap_allocate(&request, &run));

@@ -28,13 +28,16 @@ static bool fail_as_planned(enum os_call call)
 	return true;
 }
 
+/* 40 pages of 8 KiB. */
+#define PART (5 * HUGEPAGE_PAGES / 32)
+
 static const struct page_request requests[] = {
 	{.pages = 1, .alignment = 1, .kind = PAGES_MANY_OBJECTS},
 	{.pages = 3, .alignment = 1, .kind = PAGES_FEW_OBJECTS},
 	{.pages = HUGEPAGE_PAGES + 3, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .zeroed = true},
-	{.pages = 40, .alignment = 16, .kind = PAGES_MANY_OBJECTS, .zeroed = true},
+	{.pages = PART, .alignment = HUGEPAGE_PAGES / 16, .kind = PAGES_MANY_OBJECTS, .zeroed = true},
 	{.pages = 3 * HUGEPAGE_PAGES, .alignment = 4 * HUGEPAGE_PAGES, .kind = PAGES_FEW_OBJECTS},
-	{.pages = 200, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .dense = true},
+	{.pages = 5 * PART, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .dense = true},
 	{.pages = HUGEPAGE_PAGES, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true},
 	{.pages = 2, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true},
 };

@@ -1,42 +1,30 @@
 /*
  * The generated tables against a brute-force model: the class of every request, each class's span, the index of an object at every
- * offset, and the classes of aligned requests. Holds for any valid profile; the default one is what is usually tested.
+ * offset, and the classes of aligned requests.
  */
 #include "heap_test.h"
 
 #include "door.h"
 #include "fast_path.h"
 
-/* Whether a class may serve a request, in a profile with this alignment. */
-static bool fits(unsigned class, size_t request, size_t alignment)
+static bool fits(unsigned class, size_t request)
 {
 	size_t size = size_classes[class].size;
 
-	return size >= request && (request <= 8 || size % alignment == 0);
+	return size >= request && (request <= 8 || size % REQUEST_ALIGNMENT == 0);
 }
 
-/* The first request for which the tables and the model differ; SIZE_MAX if there is none. */
-static size_t first_difference(size_t alignment)
+static void test_class_of_every_request(void **state)
 {
 	unsigned expected = 1;
 
+	(void)state;
 	for (size_t request = 0; request <= LARGEST_CLASS_SIZE; request++) {
-		while (expected < CLASS_COUNT && !fits(expected, request, alignment))
+		while (expected < CLASS_COUNT && !fits(expected, request))
 			expected++;
 		if (class_of_size(request) != expected)
-			return request;
+			fail_msg("request %zu is not served by the smallest class that fits", request);
 	}
-	return SIZE_MAX;
-}
-
-/* A profile may align to 16 or to 8. */
-static void test_class_of_every_request(void **state)
-{
-	(void)state;
-	if (first_difference(16) == SIZE_MAX)
-		return;
-	if (first_difference(8) != SIZE_MAX)
-		fail_msg("request %zu is not served by the smallest class that fits", first_difference(16));
 }
 
 static void test_medium_classes_are_large_enough(void **state)
