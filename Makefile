@@ -2,7 +2,7 @@
 #
 # make itself ends with 2 whenever a command of its fails, and prints the command's own exit status; scripts/run passes it on.
 
-.PHONY: help build run configure-tests test bench soak clean
+.PHONY: help build run configure-tests test bench pgo soak clean
 
 help:
 	@echo 'make build           install what the build needs, build the library into build/'
@@ -10,6 +10,8 @@ help:
 	@echo 'make test            install what the tests need, build, run all tests'
 	@echo 'make bench           install the other allocators and what is measured, build, run the benchmarks;'
 	@echo '                     ARGUMENTS="--quick" and the like go to bench/bench.py run'
+	@echo 'make pgo             the whole PGO loop on a bundled program, into build-pgo/, with what it brought at the end;'
+	@echo '                     ARGUMENTS="--runs 9" and the like go to tool/tiermalloc pgo'
 	@echo 'make soak            the long tests, which `make test` leaves out'
 	@echo 'make clean           remove the build folders'
 
@@ -44,6 +46,14 @@ bench:
 	@if test -f build/build.ninja; then meson setup --reconfigure build; else meson setup build --buildtype=release; fi >&2
 	@meson compile -C build bench-drivers >&2
 	@bench/bench.py run $(value ARGUMENTS)
+
+# A Python that takes all its objects from malloc and works on strings of many lengths. The distribution's Python if it is
+# there: the first one in the path may be a script, or linked statically.
+pgo_python = $(firstword $(wildcard /usr/bin/python3) python3)
+pgo:
+	@scripts/install-dependencies build >&2
+	@tool/tiermalloc pgo -o build-pgo $(value ARGUMENTS) \
+	    env PYTHONMALLOC=malloc PYTHONHASHSEED=0 $(pgo_python) -S bench/programs/strings.py 20000
 
 clean:
 	rm -rf build build-*

@@ -1,0 +1,1 @@
+"""The pictures of `report`: SVG, and a page of HTML around it."""
