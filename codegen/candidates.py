@@ -18,7 +18,7 @@ FREE_SIZE = 32
 
 # With so many classes or more, each power of two from LEAST_ALIGNED on is one, for alignments that were not recorded.
 CLASSES_FOR_ALIGNED = 32
-LEAST_ALIGNED = 64
+LEAST_ALIGNED = 16
 
 
 @dataclass(frozen=True)

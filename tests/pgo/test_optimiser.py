@@ -113,9 +113,9 @@ class CostTest(unittest.TestCase):
 
     def test_class_price(self):
         unit = 1 << 30
-        self.assertEqual(cost.class_price(1024, 3, "memory"), 3 * 512 * unit + 1024)
-        self.assertEqual(cost.class_price(40000, 3, "balanced"), 3 * 2048 * unit + 40000)
-        self.assertEqual(cost.class_price(1024, 3, "speed"), 4 * 3 * 512 * unit + 1024)
+        self.assertEqual(cost.class_price(1024, 3, "memory"), 3 * 8192 * unit + 1024)
+        self.assertEqual(cost.class_price(500000, 3, "balanced"), 3 * 16384 * unit + 500000)
+        self.assertEqual(cost.class_price(1024, 3, "speed"), 4 * 3 * 8192 * unit + 1024)
         for processes, threads, holders in ((0, 0, 1), (1, 1, 1), (1, 5, 5), (1, 100, 8), (3, 100, 24), (3, 1, 3)):
             self.assertEqual(cost.count_holders({"processes": processes, "threads": threads}), holders)
 
@@ -360,7 +360,7 @@ class ChoiceTest(unittest.TestCase):
         self.assertIn("size = 3072      # 2520 to 3072: 0.00 % of allocations, 0.08 % of bytes; waste 4.17 % -> 0.00 %\n"
                       "pages = 2        # the span that wastes least for so many objects\n"
                       "capacity = 7     # few of them lived at once\n", text)
-        self.assertIn("size = 8         # 8: not recorded; keeps the steps small", text)
+        self.assertIn("size = 16        # 8 to 16: not recorded; keeps the steps small", text)
 
     def test_another_alignment_than_the_base_profiles(self):
         """Objects of 24 bytes cost 32 where requests are aligned to 16."""

@@ -196,13 +196,10 @@ static void on_timer(int number, siginfo_t *info, void *context)
 	errno = saved;
 }
 
-/* The signal hits a thread that does nothing but allocate, wherever it is. */
-static void toggle_fast(unsigned long signals)
+/* Allocates until so many signals have been handled. */
+static void churn_under_signals(void (*handler)(int, siginfo_t *, void *), unsigned long signals)
 {
-	static struct churners churners;
-
-	churners_start(&churners, 1, 1);
-	handle_signal(SIGUSR2, on_timer);
+	handle_signal(SIGUSR2, handler);
 	target.timer = timer_for_this_thread(SIGUSR2, NULL);
 	timer_shoot(target.timer, 30000);
 	while (__atomic_load_n(&target.handled, __ATOMIC_RELAXED) < signals)
@@ -210,6 +207,15 @@ static void toggle_fast(unsigned long signals)
 	timer_delete(target.timer);
 	block_signal(SIG_BLOCK, SIGUSR2);
 	churn_end(&target.churn);
+}
+
+/* The signal hits a thread that does nothing but allocate, wherever it is. */
+static void toggle_fast(unsigned long signals)
+{
+	static struct churners churners;
+
+	churners_start(&churners, 1, 1);
+	churn_under_signals(on_timer, signals);
 	churners_stop(&churners);
 	/* Whatever it is that they have left: off, and then once more in peace. */
 	use(1, SIZE);
@@ -234,14 +240,7 @@ static void allocate_on_timer(int number, siginfo_t *info, void *context)
 /* A handler that allocates and frees, in a thread that is recorded. */
 static void allocate_in_handler(unsigned long signals)
 {
-	handle_signal(SIGUSR2, allocate_on_timer);
-	target.timer = timer_for_this_thread(SIGUSR2, NULL);
-	timer_shoot(target.timer, 30000);
-	while (__atomic_load_n(&target.handled, __ATOMIC_RELAXED) < signals)
-		churn_step(&target.churn);
-	timer_delete(target.timer);
-	block_signal(SIG_BLOCK, SIGUSR2);
-	churn_end(&target.churn);
+	churn_under_signals(allocate_on_timer, signals);
 }
 
 /* Writing more than a few KiB fails from now on, with an error instead of a signal. */

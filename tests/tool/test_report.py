@@ -11,7 +11,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 RECORDED = make_histogram(
     make_row(8, 100, 10, live=3), make_row(24, 60, 5), make_row(24, 20, 2, alignment=64), make_row(40, 300, 170),
-    make_row(104, 20, 1), make_row(8200, 1, 1), processes=2, threads=7, peak_small_requested=7152, peak_small_given=12704)
+    make_row(104, 20, 1), make_row(8200, 1, 1), processes=2, threads=7, peak_small_requested=7152, peak_small_given=12704,
+    peak_small_room=600)
 
 TABLE = """\
 Size  Alignment  Count      %  Cumulative  Live  At peak  Peak bytes      %  Class  Waste
@@ -30,6 +31,7 @@ predicted: rounding up to pages     8184           99.80
 predicted: ends of spans              32            0.45
 predicted: all                     13768           89.68
 measured: rounding up to a class    5552           77.63
+measured: room left by realloc       600            8.39
 """
 
 
