@@ -82,3 +82,11 @@ def predicted_waste(tables, rows, count="peak_live"):
     tails = sum(objects * entry.tail_waste // entry.objects
                 for objects, entry in zip(objects_by_class[1:], tables.classes))
     return Waste(*small, tails, *large)
+
+
+def alignment_loss(tables, rows, count="peak_live"):
+    """The part of the rounding that no choice of classes saves: every request above 8 bytes is aligned to the profile's
+    alignment."""
+    alignment = tables.config.alignment
+    return sum(getattr(row, count) * (-row.size % alignment) for row in rows
+               if row.size > limits.SIZE_STEP and class_number(tables, row.size, row.alignment))

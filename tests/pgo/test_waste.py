@@ -77,6 +77,12 @@ class WasteTest(unittest.TestCase):
         self.assertEqual(result.requested, 340 * 40 + 2 * 48 + 3 * 1000 + 10000)
         self.assertEqual(waste.predicted_waste(tables, rows, "live").small_objects, 690)
 
+    def test_alignment(self):
+        """Up to 8 bytes nothing is lost, and what takes pages is not rounded up to a class."""
+        rows = [row(8, 1, 9), row(24, 1, 2), row(40, 1, 3), row(48, 1, 5), row(2008, 1, 7)]
+        self.assertEqual(waste.alignment_loss(self.tables("classes = [48, 1024]"), rows), 2 * 8 + 3 * 8)
+        self.assertEqual(waste.alignment_loss(self.tables("classes = [48, 1024]\n[config]\nalignment = 8"), rows), 0)
+
     def test_nothing(self):
         self.assertEqual(waste.predicted_waste(self.tables("classes = [48]"), []).total, 0)
 

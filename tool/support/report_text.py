@@ -82,6 +82,9 @@ def waste_table(histogram, layouts, lines):
         for one in predicted:
             row += [str(part(one)), share_text(part(one), whole(one))]
         rows.append(row)
+    forced = [waste.alignment_loss(layout.tables, histogram.rows) for layout in layouts]
+    rows.insert(1, ["  of it forced by alignment", *(text for lost, one in zip(forced, predicted)
+                                                     for text in (str(lost), share_text(lost, one.small_requested)))])
     measured = analysis.measured_waste(histogram)
     rows.append(["measured: rounding up to a class", str(measured),
                  share_text(measured, histogram.totals["peak_small_requested"])] + [""] * (len(headings) - 3))
