@@ -83,7 +83,8 @@ void *recorded_pop(size_t size)
 	return allocate(size, nothing);
 }
 
-void recorded_free(void *pointer)
+/* False: a matter for the rest of the door, and nothing has been counted. */
+ALWAYS_INLINE bool free_counted(void *pointer)
 {
 	struct recorder *recorder = thread_state.recorder;
 	uintptr_t address = (uintptr_t)pointer;
@@ -95,28 +96,20 @@ void recorded_free(void *pointer)
 	uint64_t value;
 	struct row *row;
 
-	if (unlikely(!in_window(address))) {
-		door_free_uncounted(pointer);
-		return;
-	}
+	if (unlikely(!in_window(address)))
+		return false;
 	class = page_class(page_of(address));
 	word = (stack_word *)recorder->stacks->top + class;
 	top = *word;
-	if (unlikely(top == *(stack_word *)((uintptr_t)word + LIMIT_DISTANCE)) || unlikely(top[-1] == pointer)) {
-		door_free_uncounted(pointer);
-		return;
-	}
+	if (unlikely(top == *(stack_word *)((uintptr_t)word + LIMIT_DISTANCE)) || unlikely(top[-1] == pointer))
+		return false;
 	area = record_area_of(address);
-	if (unlikely(area == 0)) {
-		door_free_uncounted(pointer);
-		return;
-	}
+	if (unlikely(area == 0))
+		return false;
 	record = record_in(area, address, class);
 	value = *record;
-	if (unlikely(value == 0) || unlikely(value & RECORD_RESIZED)) {
-		door_free_uncounted(pointer);
-		return;
-	}
+	if (unlikely(value == 0) || unlikely(value & RECORD_RESIZED))
+		return false;
 	*record = 0;
 	*top = pointer;
 	*word = top + 1;
@@ -124,4 +117,11 @@ void recorded_free(void *pointer)
 	count_free(recorder, row, value);
 	if (needs_look_after_free(recorder, row))
 		recording_look_at(recorder, row, -1);
+	return true;
+}
+
+void recorded_free(void *pointer)
+{
+	if (unlikely(!free_counted(pointer)))
+		door_free_uncounted(pointer);
 }
