@@ -220,6 +220,12 @@ size_t door_size_for(size_t alignment, size_t size)
 	return class != 0 ? size_classes[class].size : maximum(pages_for(size), size == 0) << PAGE_SHIFT;
 }
 
+/* Whether malloc or operator new give a block of the class for `size`. */
+static inline bool may_have_class(size_t size, unsigned class)
+{
+	return size <= LARGEST_CLASS_SIZE && (class_of_size(size) == class || class_for(NEW_ALIGNMENT, size) == class);
+}
+
 /* A block of the heap. `size`: of a sized free, or 0. */
 static void free_ours(void *pointer, size_t size, const char *function)
 {
@@ -228,7 +234,7 @@ static void free_ours(void *pointer, size_t size, const char *function)
 	struct span *span;
 
 	if (likely(class != 0)) {
-		if (size != 0 && unlikely(size > LARGEST_CLASS_SIZE || class_of_size(size) != class) &&
+		if (size != 0 && unlikely(!may_have_class(size, class)) &&
 		    !size_is_plausible(size_classes[class].size, size))
 			pointer_wrong_size(pointer, size, function);
 		if (unlikely(thread_state.recorder != NULL))

@@ -42,6 +42,18 @@ static inline unsigned class_of_size(size_t size)
 	return (unsigned)(small ? small_class_of(size) : medium_class_of(size));
 }
 
+/*
+ * What operator new aligns to above 8 bytes, also in a profile that aligns malloc to 8: compilers count on it, whatever the
+ * size (clang 14 stores 16 bytes at once into an object of 136).
+ */
+#define NEW_ALIGNMENT ((size_t)16)
+
+/* From the class that malloc would take for more than 8 bytes to the one for operator new; 0: it takes pages. */
+ALWAYS_INLINE size_t new_class(size_t class)
+{
+	return REQUEST_ALIGNMENT < NEW_ALIGNMENT ? aligned_class[0][class] : class;
+}
+
 /* The class that serves `size` at `alignment`, a power of two; 0: it takes pages. */
 static inline unsigned class_for(size_t alignment, size_t size)
 {
@@ -160,11 +172,15 @@ extern HIDDEN size_t sized_free_limit;
 ALWAYS_INLINE bool free_sized_fast(void *pointer, size_t size)
 {
 	size_t last = size - 1;
+	size_t class;
 
 	if (unlikely(last >= sized_free_limit) || unlikely(pointer == NULL))
 		return false;
 	/* As small_class_of(size), for a size that is not 0. */
-	return push(CLASS_OFFSET(small_class[(last >> 3) + 1]), pointer);
+	class = small_class[(last >> 3) + 1];
+	if (last >= 8)
+		class = new_class(class);
+	return push(CLASS_OFFSET(class), pointer);
 }
 
 #endif

@@ -62,6 +62,11 @@ static void call_new_handler(void)
 	message_abort("operator new: out of memory, and there is no C++ library to throw std::bad_alloc");
 }
 
+static void *allocate_new(size_t size)
+{
+	return REQUEST_ALIGNMENT < NEW_ALIGNMENT && size > 8 ? door_aligned(NEW_ALIGNMENT, size) : own_malloc(size);
+}
+
 static NOINLINE void *door_new(size_t size)
 {
 	void *object;
@@ -70,18 +75,22 @@ static NOINLINE void *door_new(size_t size)
 	 * Not door_malloc: larger sizes come here without a look at the stack, and a handler may have freed
 	 * something.
 	 */
-	while ((object = own_malloc(size)) == NULL)
+	while ((object = allocate_new(size)) == NULL)
 		call_new_handler();
 	return object;
 }
 
 void *operator_new(size_t size)
 {
+	size_t class;
 	void *object;
 
 	if (unlikely(size > SMALL_SIZE))
 		return door_new(size);
-	object = pop(small_class_of(size));
+	class = small_class_of(size);
+	if (size > 8)
+		class = new_class(class);
+	object = pop(class);
 	return likely(object != NULL) ? object : door_new(size);
 }
 
