@@ -1,7 +1,7 @@
 """What the allocator gives for a request under a profile, and what a recorded histogram loses by that.
 
-The same decisions as class_for in src/fast_path.h and door_size_for in src/door.c, on the tables that the header is made from. A test
-holds the two rules for alignment and pages against a simple search.
+The same decisions as class_for in src/fast_path.h and door_size_for in src/door.c, on the tables that the header is made
+from. A test holds the two rules for alignment and pages against a simple search.
 """
 
 from dataclasses import dataclass

@@ -34,7 +34,7 @@ class WasteTest(unittest.TestCase):
         return derivation.derive_tables(profile)
 
     def expected_bytes(self, tables, size, alignment):
-        """malloc's class first, then the first from it on with the alignment, else pages (aligned_class_of in door.c)."""
+        """malloc's class first, then the first from it on with the alignment, else pages (class_for in door.c)."""
         config = tables.config
         sizes = [entry.size for entry in tables.classes]
         fitting = [other for other in sizes if other >= size and (size <= 8 or other % config.alignment == 0)]
