@@ -20,7 +20,7 @@
 /* Allocators that answer a failed allocation try again once after they have given back what they could. */
 static void reclaim(void)
 {
-	frontend_flush_thread();
+	frontend_flush();
 	transfer_flush();
 	central_give_back_empty(true);
 	pageheap_release(0);
@@ -35,7 +35,7 @@ static void *out_of_memory(void)
 /* False: there is no heap, or a signal handler has interrupted this thread in here. */
 static inline bool enter(void)
 {
-	if (unlikely(thread_state.phase == THREAD_NEW) && !process_enter_thread())
+	if (unlikely(thread_state.phase < THREAD_OPEN) && !process_enter_thread())
 		return false;
 	if (!door_enter())
 		return false;
@@ -81,16 +81,19 @@ static uint64_t released_so_far(void)
 size_t door_trim(size_t keep)
 {
 	uint64_t before;
+	uint64_t released;
 
 	if (!enter())
 		return 0;
 	before = released_so_far();
-	frontend_flush_thread();
+	frontend_flush();
 	transfer_flush();
 	central_give_back_empty(true);
 	pageheap_release(keep);
+	/* Takes a lock, which a signal handler that finds the door open may need. */
+	released = released_so_far() - before;
 	leave();
-	return released_so_far() - before;
+	return released;
 }
 
 void door_idle(void)
@@ -165,7 +168,12 @@ void *door_malloc_uncounted(size_t size)
 
 void *door_malloc(size_t size)
 {
-	return likely(thread_state.recorder == NULL) ? door_malloc_uncounted(size) : recorded_malloc(size);
+	void *object;
+
+	if (unlikely(thread_state.recorder != NULL))
+		return recorded_malloc(size);
+	object = size <= LARGEST_CLASS_SIZE ? pop_of_other(class_of_size(size)) : NULL;
+	return object != NULL ? object : door_malloc_uncounted(size);
 }
 
 /* From this size on, an object that has never been used is worth looking for instead of clearing one from the cache. */
@@ -207,7 +215,10 @@ void *door_calloc(size_t count, size_t size)
 void *door_aligned(size_t alignment, size_t size)
 {
 	unsigned class = class_for(alignment, size);
+	void *object;
 
+	if (class != 0 && thread_state.recorder == NULL && (object = pop_of_other(class)) != NULL)
+		return object;
 	if (unlikely(!enter()))
 		return refused(alignment, size);
 	return leave_with(class != 0 ? allocate_small(class) : allocate_large(size, alignment), alignment, size);
@@ -275,10 +286,10 @@ void door_free_uncounted(void *pointer)
 
 void door_free(void *pointer)
 {
-	if (likely(thread_state.recorder == NULL))
-		free_any(pointer, 0, "free");
-	else
+	if (unlikely(thread_state.recorder != NULL))
 		recorded_free(pointer);
+	else if (!free_by(push_to_other, pointer))
+		free_any(pointer, 0, "free");
 }
 
 void door_free_as(void *pointer, const char *function)

@@ -11,6 +11,8 @@
 #include "base/closed_cache.h"
 #include "base/common.h"
 #include "base/thread_state.h"
+#include "frontend/frontend.h"
+#include "frontend/section.h"
 #include "pageheap/page_map.h"
 #include "size_classes.h"
 
@@ -75,7 +77,6 @@ static inline unsigned class_for(size_t alignment, size_t size)
  * (measured on the machine of docs/benchmarks.md: 0.4 ns a chain, with an index 3.7 ns).
  */
 typedef void **stack_word;
-#define LIMIT_DISTANCE (offsetof(struct cache_stacks, limit) - offsetof(struct cache_stacks, top))
 
 /* Loads a value into the register that the function returns it in: gcc takes another one, and moves it. */
 #ifdef __x86_64__
@@ -84,8 +85,14 @@ typedef void **stack_word;
 #define SETTLE_RESULT(value) SETTLE(value)
 #endif
 
-/* The newest object of the class in this thread's cache, or NULL. */
-ALWAYS_INLINE void *pop(size_t class)
+/* The area that this thread's sections use on the fast paths. */
+ALWAYS_INLINE struct rseq_area *fast_area(void)
+{
+	return (struct rseq_area *)((uintptr_t)&closed_rseq_area + thread_state.rseq_offset);
+}
+
+/* The newest object of the class in this thread's own cache, or NULL. */
+ALWAYS_INLINE void *thread_pop(size_t class)
 {
 	stack_word *word = (stack_word *)((uintptr_t)&closed_cache + thread_state.malloc_offset) + class;
 	void **top;
@@ -98,6 +105,26 @@ ALWAYS_INLINE void *pop(size_t class)
 	if (likely(object != NULL))
 		*word = top - 1;
 	return object;
+}
+
+/* The same on the slab of this thread's CPU. */
+ALWAYS_INLINE void *cpu_pop(size_t class)
+{
+	return section_pop(fast_area(), &rseq_process.open_numbers, class);
+}
+
+/* From the frontend that the fast paths are built for. */
+ALWAYS_INLINE void *pop(size_t class)
+{
+	return FRONTEND_BUILT == FRONTEND_CPU ? cpu_pop(class) : thread_pop(class);
+}
+
+/* For the door: from the other one, if it serves this thread. */
+ALWAYS_INLINE void *pop_of_other(size_t class)
+{
+	if (FRONTEND_BUILT == FRONTEND_CPU)
+		return thread_state.malloc_offset != 0 ? thread_pop(class) : NULL;
+	return PER_CPU_IS_POSSIBLE && thread_state.rseq_offset != 0 ? cpu_pop(class) : NULL;
 }
 
 /*
@@ -115,10 +142,10 @@ ALWAYS_INLINE void *pop_aligned(size_t alignment, size_t size)
 }
 
 /*
- * Puts an object on this thread's cache, on the stack whose words are `offset` bytes into it. False: it is full, or
+ * Puts an object on this thread's own cache, on the stack whose words are `offset` bytes into it. False: it is full, or
  * the object is the one that was put there last.
  */
-ALWAYS_INLINE bool push(uintptr_t offset, void *object)
+ALWAYS_INLINE bool thread_push(uintptr_t offset, void *object)
 {
 	uintptr_t address = thread_state.free_cache + offset;
 	void **top;
@@ -132,15 +159,40 @@ ALWAYS_INLINE bool push(uintptr_t offset, void *object)
 	return true;
 }
 
-/* Frees a small object. False: not one, or push has refused. */
-ALWAYS_INLINE bool free_fast(void *pointer)
+/* The same on the slab of this thread's CPU. */
+ALWAYS_INLINE bool cpu_push(uintptr_t offset, void *object)
+{
+	return section_push(fast_area(), &rseq_process.open_numbers, offset, object) == SECTION_DONE;
+}
+
+/* To the frontend that the fast paths are built for. */
+ALWAYS_INLINE bool push(uintptr_t offset, void *object)
+{
+	return FRONTEND_BUILT == FRONTEND_CPU ? cpu_push(offset, object) : thread_push(offset, object);
+}
+
+/* For the door: to the other one, if it serves this thread. */
+ALWAYS_INLINE bool push_to_other(uintptr_t offset, void *object)
+{
+	if (FRONTEND_BUILT == FRONTEND_CPU)
+		return thread_state.malloc_offset != 0 && thread_push(offset, object);
+	return PER_CPU_IS_POSSIBLE && thread_state.rseq_offset != 0 && cpu_push(offset, object);
+}
+
+/* Frees a small object, by way of one of the above. False: not one, or it has been refused. */
+ALWAYS_INLINE bool free_by(bool (*push_object)(uintptr_t offset, void *object), void *pointer)
 {
 	uintptr_t base = window.base;
 	uintptr_t offset = (uintptr_t)pointer - base;
 
 	if (unlikely(offset >= load_folded(&window.extent)))
 		return false;
-	return push(((uint16_t *)(base - CLASS_MAP_DISTANCE))[offset >> PAGE_SHIFT], pointer);
+	return push_object(((uint16_t *)(base - CLASS_MAP_DISTANCE))[offset >> PAGE_SHIFT], pointer);
+}
+
+ALWAYS_INLINE bool free_fast(void *pointer)
+{
+	return free_by(push, pointer);
 }
 
 /*

@@ -21,6 +21,7 @@
 #include "base/lock.h"
 #include "central/central.h"
 #include "frontend/frontend.h"
+#include "observe/page_trace.h"
 #include "observe/recording.h"
 #include "pageheap/pageheap.h"
 #include "reentrant.h"
@@ -31,6 +32,7 @@ extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
 #define FRONTEND_LOCK 0
+#define PAGEHEAP_LOCK 1
 #define LOCKS         (2 * CLASS_COUNT + 4)
 
 /* How each lock was had, by number. */
@@ -50,7 +52,7 @@ static struct lock *lock_number(size_t number)
 	switch (number) {
 	case FRONTEND_LOCK:
 		return frontend_lock();
-	case 1:
+	case PAGEHEAP_LOCK:
 		return pageheap_lock();
 	case 2:
 		return arena_lock();
@@ -95,6 +97,9 @@ static void prepare(void)
 {
 	struct holdings holdings;
 
+	/* So that the child knows whether its parent is a thread that has called vfork, or a child of it. */
+	if (thread_state.phase == THREAD_VFORKED)
+		frontend_open_thread();
 	lock_allow_nesting(true);
 	stdio(_IO_list_lock);
 	while (!try_all(&holdings)) {
@@ -133,6 +138,7 @@ static void after_in_child(void)
 	struct lock *lock;
 
 	thread_state.id = 0;
+	frontend_adopt_slabs();
 	for (size_t number = 0; (lock = lock_number(number)) != NULL; number++) {
 		if (forking.holdings.lock[number] == LOCK_OF_FORKER)
 			door_close_for_good();
@@ -143,6 +149,7 @@ static void after_in_child(void)
 	if (forking.holdings.lock[FRONTEND_LOCK] == LOCK_TAKEN)
 		frontend_forget_other_threads();
 	recording_begin_anew_in_child();
+	page_trace_begin_anew_in_child(forking.holdings.lock[PAGEHEAP_LOCK] == LOCK_TAKEN);
 	stdio(_IO_list_resetlock);
 	finish();
 }

@@ -17,6 +17,8 @@
 #include "fast_path.h"
 #include "fork.h"
 #include "frontend/frontend.h"
+#include "observe/output_path.h"
+#include "observe/page_trace.h"
 #include "observe/recording.h"
 #include "observe/statistics.h"
 #include "operators.h"
@@ -90,6 +92,10 @@ static void apply_options(void)
 
 	pageheap_set_release_limit(options.release_limit);
 	frontend_set_limits(&limits);
+	if (door_enter()) {
+		frontend_begin((enum frontend_kind)options.frontend, options.cpu_cache_size);
+		door_leave();
+	}
 }
 
 /* What options have switched on is written when the process ends; what the program has, it writes itself. */
@@ -118,6 +124,18 @@ static void start_recording(void)
 	at_quick_exit(write_recording);
 }
 
+static void start_tracing(void)
+{
+	int error;
+
+	if (options.trace_pages[0] == '\0')
+		return;
+	error = page_trace_start(options.trace_pages);
+	if (error != 0)
+		path_complain("tracing into ", options.trace_pages, "cannot be started", error);
+	at_quick_exit(page_trace_flush);
+}
+
 __attribute__((constructor(101))) static void start_up(void)
 {
 	options_read();
@@ -133,6 +151,7 @@ __attribute__((constructor(101))) static void start_up(void)
 	if (operators_are_ours())
 		sized_free_limit = SMALL_SIZE;
 	start_recording();
+	start_tracing();
 }
 
 __attribute__((destructor)) static void at_exit(void)
@@ -140,4 +159,5 @@ __attribute__((destructor)) static void at_exit(void)
 	if (options.stats_print)
 		statistics_print_to_stderr();
 	write_recording();
+	page_trace_flush();
 }

@@ -8,6 +8,7 @@
 #include "base/closed_cache.h"
 #include "base/os.h"
 #include "base/thread_state.h"
+#include "frontend/frontend.h"
 #include "frontend/thread_cache.h"
 #include "observe/recording.h"
 
@@ -56,20 +57,19 @@ bool door_enter(void)
 
 void door_leave(void)
 {
-	struct thread_cache *cache = thread_state.cache;
-
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	thread_state.in_door = false;
-	if (cache == NULL)
-		return;
-	/* While recording is on they stay closed; the recorder's take their place. */
-	if (recording_concerns_threads()) {
-		if (thread_state.recorder != NULL && recording_is_on())
-			thread_state.recorder->stacks = &cache->stacks;
-		return;
+	if (likely(!recording_concerns_threads()))
+		frontend_open_fast_paths();
+	/*
+	 * While recording is on they stay closed; the recorder's take their place. Looked at again: it may have begun, and
+	 * closed what has just been opened, for all threads in the case of the CPUs'.
+	 */
+	if (unlikely(recording_concerns_threads())) {
+		frontend_keep_fast_paths_closed();
+		if (thread_state.recorder != NULL && thread_state.cache != NULL && recording_is_on())
+			thread_state.recorder->stacks = &thread_state.cache->stacks;
 	}
-	thread_state.malloc_offset = (uintptr_t)cache - (uintptr_t)&closed_cache;
-	thread_state.free_cache = (uintptr_t)cache;
 }
 
 static struct block *claim(void)

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 
-from commands import build, classes, compare, merge, pgo, record, report, run
+from commands import build, classes, compare, merge, pgo, record, report, run, trace
 from histogram import HistogramError
 from optimiser import SettingsError
 from profile_reader import ProfileError
 from support.refusal import EXIT_REFUSED, Refused
 
-COMMANDS = (run, record, merge, report, classes, compare, build, pgo)
+COMMANDS = (run, record, merge, report, classes, compare, build, pgo, trace)
 
 DESCRIPTION = "Run programs on tiermalloc, record what they allocate, and make size classes that fit them."
 
@@ -27,8 +27,8 @@ examples:
   tiermalloc build app.toml                     build the library with them
   tiermalloc pgo ./program                      all of it at once, measured before and after
 
-`tiermalloc COMMAND --help` says more. Exit status: 0 done, 1 refused or failed, 2 wrong usage; `run` and `record` end with the
-program's own (127: it is not there, 126: it can't be run, 128 + N: `record` saw it end by signal N).
+`tiermalloc COMMAND --help` says more. Exit status: 0 done, 1 refused or failed, 2 wrong usage; `run`, `record` and `trace`
+end with the program's own (127: it is not there, 126: it can't be run, 128 + N: `record` and `trace` saw it end by signal N).
 """
 
 # What a shell reports for a command that Ctrl-C has ended.

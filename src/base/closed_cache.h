@@ -17,6 +17,9 @@ struct cache_stacks {
 	void **limit[CLASS_COUNT];
 };
 
+/* From the word that holds a class's top to the one that holds its limit, in bytes. */
+#define LIMIT_DISTANCE (offsetof(struct cache_stacks, limit) - offsetof(struct cache_stacks, top))
+
 /* The empty and full stack that closed classes share: a NULL, and the top right above it. Never written to. */
 extern HIDDEN void *const closed_slots[2];
 #define CLOSED_TOP ((void **)&closed_slots[1])

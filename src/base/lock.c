@@ -22,6 +22,7 @@ void close_fast_paths(struct thread_state *state)
 {
 	store_relaxed(&state->malloc_offset, 0);
 	store_relaxed(&state->free_cache, (uintptr_t)&closed_cache);
+	store_relaxed(&state->rseq_offset, 0);
 }
 
 uint32_t thread_id(void)

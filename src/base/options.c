@@ -14,6 +14,7 @@ struct options options = {
 	.release_limit = DEFAULT_RELEASE_LIMIT,
 	.thread_cache_size = THREAD_CACHE_SIZE,
 	.min_per_thread_cache = MIN_PER_THREAD_CACHE,
+	.cpu_cache_size = DEFAULT_CPU_CACHE_SIZE,
 };
 
 struct word {
@@ -89,6 +90,20 @@ static bool parse_bytes(struct word value, void *target)
 	return true;
 }
 
+/* In the order of enum frontend_kind. */
+static bool parse_frontend(struct word value, void *target)
+{
+	static const char *const kinds[] = {"auto", "thread", "cpu"};
+
+	for (unsigned kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
+		if (!equals(value, kinds[kind]))
+			continue;
+		*(unsigned *)target = kind;
+		return true;
+	}
+	return false;
+}
+
 static bool parse_path(struct word value, void *target)
 {
 	if (value.length == 0 || value.length >= PATH_MAX)
@@ -126,9 +141,12 @@ static const struct option table[] = {
 	{"release_limit", parse_bytes, &options.release_limit, BYTES},
 	{"thread_cache_size", parse_bytes, &options.thread_cache_size, BYTES},
 	{"min_per_thread_cache", parse_bytes, &options.min_per_thread_cache, BYTES},
+	{"frontend", parse_frontend, &options.frontend, "auto, thread or cpu"},
+	{"cpu_cache_size", parse_bytes, &options.cpu_cache_size, BYTES},
 	{"record", parse_path, options.record, "the path of a file"},
 	{"record_signal", parse_signal, &options.record_signal, "the number of a signal that can be handled"},
 	{"record_period", parse_seconds, &options.record_period, "a number of seconds"},
+	{"trace_pages", parse_path, options.trace_pages, "the path of a file"},
 };
 
 static void text_quoted(struct text *text, struct word word)

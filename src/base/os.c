@@ -118,6 +118,25 @@ static bool map_fresh(uintptr_t address, size_t bytes)
 }
 
 /*
+ * Whether MREMAP_DONTUNMAP has left the source to this process. qemu's user mode hands the flag on to Linux, and takes
+ * the source for unmapped all the same (7.2): calls to the system that are given an address in it fail. Asked until it
+ * has been seen to be left.
+ */
+static bool source_is_left(uintptr_t from)
+{
+	static bool seen;
+	unsigned char in_core;
+
+	if (likely(load_relaxed(&seen)))
+		return true;
+	/* Where mincore is forbidden the answer is yes. */
+	if (mincore((void *)from, 1, &in_core) != 0 && errno == ENOMEM)
+		return false;
+	store_relaxed(&seen, true);
+	return true;
+}
+
+/*
  * One mremap of pages that lie in one mapping of the kernel. Before Linux 6.17 it removes the target before it
  * looks at the source: if it fails, the target is mapped anew. errno is mremap's.
  */
@@ -127,7 +146,7 @@ static enum os_result move_mapping(uintptr_t from, uintptr_t to, size_t bytes)
 	int error;
 
 	if (mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to) != MAP_FAILED)
-		return OS_DONE;
+		return source_is_left(from) || map_fresh(from, bytes) ? OS_DONE : OS_TAKEN;
 	/* Since Linux 5.7 only; EFAULT says that there is more than one mapping. */
 	if (errno == EINVAL && mremap((void *)from, bytes, bytes, flags, (void *)to) != MAP_FAILED)
 		return os_map(from, bytes) == OS_DONE ? OS_DONE : OS_TAKEN;

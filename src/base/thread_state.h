@@ -1,7 +1,7 @@
 /*
  * The TLS block of a thread: all that the library keeps in thread-local storage.
  *
- * It starts out with the closed cache. For malloc that has to hold even before the TLS image has been copied, when
+ * It starts out with the closed cache, and with the closed area for restartable sequences. For malloc that has to hold even before the TLS image has been copied, when
  * all of it is zero: IRELATIVE resolvers may allocate. So malloc's word is an offset from the constant closed cache
  * (an address that needs no load), and zero means that one. free, which nobody can need before malloc, has a
  * pointer.
@@ -16,17 +16,21 @@
 
 struct thread_cache;
 struct recorder;
+struct rseq_area;
 
 enum thread_phase {
-	THREAD_NEW,    /* has not come to the door yet */
-	THREAD_OPEN,   /* has a cache */
-	THREAD_CLOSED, /* exiting, or no cache could be had: central serves it directly */
+	THREAD_NEW,     /* has not come to the door yet */
+	THREAD_VFORKED, /* has called vfork: is the child now, whose number of a CPU is wrong, or the parent again */
+	THREAD_OPEN,    /* has a cache, or uses the CPUs' slabs */
+	THREAD_CLOSED,  /* exiting, or no cache could be had: central serves it directly */
 };
 
 struct thread_state {
 	uintptr_t malloc_offset; /* of the cache that malloc pops from, counted from closed_cache */
 	uintptr_t free_cache;    /* address of the cache that free pushes on */
+	uintptr_t rseq_offset;   /* of the area that the fast paths use sections with, counted from closed_rseq_area */
 	struct thread_cache *cache;
+	struct rseq_area *area;    /* of a thread that uses the CPUs' slabs; it has no cache then */
 	struct recorder *recorder; /* counts what this thread does, see observe/recording.h; NULL: nobody does */
 	uint32_t id;               /* the kernel's thread id, 0 until asked for */
 	enum thread_phase phase;

@@ -16,6 +16,7 @@ static struct {
 	struct thread_cache *first;
 	struct thread_cache *victim; /* where the next search for a grant to lower begins */
 	size_t count;
+	size_t slabs; /* CPUs that have one, beside these caches */
 	struct frontend_limits limits;
 	intptr_t
 		pool; /* bytes of the budget that no cache has been granted; negative if the minimum per thread exceeds it */
@@ -83,7 +84,7 @@ void registry_add(struct thread_cache *cache)
 	registry.count++;
 	cache->grant = registry.limits.per_thread;
 	registry.pool -= (intptr_t)cache->grant;
-	store_relaxed(&transfer_enabled, registry.count > 1);
+	store_relaxed(&transfer_enabled, registry.count + registry.slabs > 1);
 	lock_release(&registry.lock);
 }
 
@@ -102,10 +103,18 @@ bool registry_remove(struct thread_cache *cache)
 		registry.victim = cache->next;
 	registry.count--;
 	registry.pool += (intptr_t)load_relaxed(&cache->grant);
-	one_left = registry.count <= 1;
+	one_left = registry.count + registry.slabs <= 1;
 	store_relaxed(&transfer_enabled, !one_left);
 	lock_release(&registry.lock);
 	return one_left;
+}
+
+void registry_count_slab(void)
+{
+	lock_acquire(&registry.lock);
+	registry.slabs++;
+	store_relaxed(&transfer_enabled, registry.count + registry.slabs > 1);
+	lock_release(&registry.lock);
 }
 
 struct thread_cache *registry_find(uint32_t owner)
@@ -133,7 +142,7 @@ void frontend_forget_other_threads(void)
 		own->owner = thread_id();
 		registry.pool -= (intptr_t)own->grant;
 	}
-	transfer_enabled = false;
+	transfer_enabled = registry.count + registry.slabs > 1;
 	lock_release(&registry.lock);
 }
 
@@ -145,7 +154,7 @@ void frontend_set_limits(const struct frontend_limits *limits)
 	lock_release(&registry.lock);
 }
 
-void frontend_read_statistics(struct frontend_statistics *statistics)
+void registry_read_statistics(struct frontend_statistics *statistics)
 {
 	lock_acquire(&registry.lock);
 	statistics->caches = registry.count;
@@ -155,7 +164,7 @@ void frontend_read_statistics(struct frontend_statistics *statistics)
 	lock_release(&registry.lock);
 }
 
-size_t frontend_cached(unsigned class)
+size_t registry_cached(unsigned class)
 {
 	size_t total = 0;
 
@@ -166,7 +175,7 @@ size_t frontend_cached(unsigned class)
 	return total;
 }
 
-void frontend_close_fast_paths(void)
+void registry_close_fast_paths(void)
 {
 	lock_acquire(&registry.lock);
 	for (struct thread_cache *cache = registry.first; cache != NULL; cache = cache->next)
@@ -190,7 +199,7 @@ static const char *check_cache(const struct thread_cache *cache)
 	return charged == cache->charged ? NULL : "a thread cache's charge is wrong";
 }
 
-const char *frontend_validate(void)
+const char *registry_validate(void)
 {
 	const char *wrong = NULL;
 

@@ -8,9 +8,8 @@
 
 #include "base/closed_cache.h"
 #include "base/common.h"
-
-/* No stack grows beyond this: the array is 16 KiB then, and stays in the first-level cache with what it points to. */
-#define PEAK_CAPACITY ((size_t)2047 < (size_t)MAX_FREE_LIST_LENGTH ? (size_t)2047 : (size_t)MAX_FREE_LIST_LENGTH)
+#include "frontend/demand.h"
+#include "frontend/frontend.h"
 
 struct thread_cache {
 	struct cache_stacks stacks; /* first: the fast paths take its address for the cache's */
@@ -23,11 +22,7 @@ struct thread_cache {
 	size_t grant;        /* bytes this cache may be charged; others may lower it */
 	size_t charged;
 	uint16_t capacity[CLASS_COUNT]; /* slots */
-	uint8_t swings[CLASS_COUNT];    /* turns since the stack last grew */
-	int8_t streak[CLASS_COUNT];     /* how often it was found empty in a row, or (negative) full */
-	uint8_t overages[CLASS_COUNT];  /* flushes since the last refill */
-	bool visited[CLASS_COUNT];      /* has come here since the last look at the class, or has missed once */
-	uint16_t seen[CLASS_COUNT];     /* objects held at the last look */
+	struct demand demand[CLASS_COUNT];
 };
 
 _Static_assert(offsetof(struct thread_cache, stacks) == 0, "the fast paths find the stacks at the cache's address");
@@ -42,6 +37,19 @@ static inline size_t held_by(const struct thread_cache *cache, unsigned class)
 	return cache->capacity[class] == 0 ? 0 : (size_t)(cache->stacks.top[class] - bottom_of(cache, class));
 }
 
+/* As the frontend's functions of these names, for a thread that has this cache. */
+void *thread_cache_allocate(struct thread_cache *cache, unsigned class);
+void thread_cache_free(struct thread_cache *cache, unsigned class, void *object, const char *function);
+
+/* Gives this thread a cache, if there is memory. */
+void thread_cache_open(void);
+
+/* Takes this thread's cache away; what it holds goes back. */
+void thread_cache_close(void);
+
+/* Gives back everything that the cache holds. Returns bytes. */
+size_t thread_cache_flush(struct thread_cache *cache);
+
 /* Enters a cache into the registry, with the grant that every cache has. */
 void registry_add(struct thread_cache *cache);
 
@@ -53,5 +61,14 @@ struct thread_cache *registry_find(uint32_t owner);
 
 /* Tries to have `more` bytes of the grant left. Returns how many there are, up to that. */
 size_t registry_obtain_grant(struct thread_cache *cache, size_t more);
+
+/* A CPU has got its slab: with more than one cache of any kind, the transfer caches are of use. */
+void registry_count_slab(void);
+
+/* As the frontend's functions of these names, for the threads' caches. */
+void registry_read_statistics(struct frontend_statistics *statistics);
+size_t registry_cached(unsigned class);
+void registry_close_fast_paths(void);
+const char *registry_validate(void);
 
 #endif

@@ -14,6 +14,7 @@
 #include "base/message.h"
 #include "base/os.h"
 #include "fast_path.h"
+#include "observe/output_path.h"
 
 #define COLUMNS                                                                                                        \
 	"columns size alignment allocations live peak_live most_live remote_frees reallocs "                           \
@@ -227,9 +228,6 @@ struct output {
 	uint64_t rows;
 };
 
-/* glibc's, from 2.32 on: without a lock, a translation or an allocation. */
-extern const char *strerrordesc_np(int error) __attribute__((weak));
-
 static void flush_to_file(struct text *text, void *context)
 {
 	struct output *output = context;
@@ -296,31 +294,6 @@ static int write_contents(int descriptor)
 	return output.error;
 }
 
-/* %p: the process's id, %e: its program's name, %%: a percent sign. False: it does not fit. */
-static bool expand(const char *pattern, struct text *path)
-{
-	bool has_id = false;
-
-	for (; *pattern != '\0'; pattern++) {
-		char letter = pattern[0] == '%' ? pattern[1] : '\0';
-
-		if (letter == 'p')
-			text_number(path, (uint64_t)getpid());
-		else if (letter == 'e')
-			text_string(path, program_invocation_short_name);
-		else
-			text_bytes(path, pattern, 1);
-		has_id |= letter == 'p';
-		pattern += letter == 'p' || letter == 'e' || letter == '%';
-	}
-	if (file.in_child && !has_id) {
-		text_string(path, ".");
-		text_number(path, (uint64_t)getpid());
-	}
-	text_bytes(path, "", 1);
-	return path->length < path->capacity;
-}
-
 /* A device or a pipe would be replaced; a folder refuses that itself. */
 static bool may_replace(const char *path)
 {
@@ -358,7 +331,7 @@ static int write_to(const char *pattern)
 	struct text name = {.buffer = path, .capacity = sizeof(path)};
 	struct text temporary_name = {.buffer = temporary, .capacity = sizeof(temporary)};
 
-	if (!expand(pattern, &name))
+	if (!path_expand(pattern, file.in_child, &name))
 		return ENAMETOOLONG;
 	text_string(&temporary_name, path);
 	text_string(&temporary_name, ".writing.");
@@ -384,24 +357,7 @@ int recording_write(const char *path)
 
 void recording_complain(const char *what, int error)
 {
-	char buffer[PATH_MAX + 128];
-	struct text text = {.buffer = buffer, .capacity = sizeof(buffer) - 1};
-
-	text_string(&text, "tiermalloc: recording into ");
-	text_string(&text, file.path);
-	text_string(&text, " ");
-	text_string(&text, what);
-	text_string(&text, error != 0 ? ": " : "");
-	if (error == 0) {
-		/* There is nothing more to say. */
-	} else if (strerrordesc_np != NULL) {
-		text_string(&text, strerrordesc_np(error));
-	} else {
-		text_string(&text, "error ");
-		text_number(&text, (uint64_t)error);
-	}
-	buffer[text.length++] = '\n';
-	write_all(STDERR_FILENO, buffer, text.length);
+	path_complain("recording into ", file.path, what, error);
 }
 
 void recording_write_or_complain(void)

@@ -29,16 +29,22 @@ bool records_initialise(void)
 	return record_areas != NULL;
 }
 
+/* In whole pages of the kernel. */
+static size_t area_bytes(void)
+{
+	return round_up(RECORD_AREA_BYTES, os_page_size());
+}
+
 bool records_map_area(size_t hugepage)
 {
-	uintptr_t area = os_map_anywhere(RECORD_AREA_BYTES);
+	uintptr_t area = os_map_anywhere(area_bytes());
 	uintptr_t expected = 0;
 
 	if (area == 0)
 		return false;
 	if (!__atomic_compare_exchange_n(&record_areas[hugepage], &expected, area, false, __ATOMIC_RELEASE,
 					 __ATOMIC_ACQUIRE))
-		os_unmap(area, RECORD_AREA_BYTES);
+		os_unmap(area, area_bytes());
 	return true;
 }
 
@@ -47,7 +53,7 @@ void records_forget(void)
 	size_t hugepages = round_up(load_relaxed(&window.extent), HUGEPAGE_SIZE) >> HUGEPAGE_SHIFT;
 
 	for (size_t i = 0; i < hugepages; i++) {
-		if (record_areas[i] != 0 && os_release(record_areas[i], RECORD_AREA_BYTES) != OS_DONE)
-			os_map_over(record_areas[i], RECORD_AREA_BYTES);
+		if (record_areas[i] != 0 && os_release(record_areas[i], area_bytes()) != OS_DONE)
+			os_map_over(record_areas[i], area_bytes());
 	}
 }

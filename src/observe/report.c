@@ -36,7 +36,7 @@ static size_t collect(struct figure *figures)
 	statistics_read(&s);
 	figures[count++] = (struct figure){"in use", "in_use", s.in_use};
 	figures[count++] = (struct figure){"  of these, large blocks", "in_use_large", s.in_use_large};
-	figures[count++] = (struct figure){"cached by threads", "cached", s.cached};
+	figures[count++] = (struct figure){"in caches of threads or CPUs", "cached", s.cached};
 	figures[count++] = (struct figure){"in transfer caches", "transfer", s.transfer};
 	figures[count++] = (struct figure){"free in spans", "central_free", s.central_free};
 	figures[count++] = (struct figure){"tails of spans", "span_waste", s.span_waste};
@@ -69,6 +69,18 @@ static void write_class(struct text *text, unsigned class)
 	text_string(text, "\n");
 }
 
+static void write_frontend(struct text *text)
+{
+	struct frontend_statistics frontend;
+
+	frontend_read_statistics(&frontend);
+	text_string(text, "caches: ");
+	text_number(text, frontend.caches);
+	text_string(text, ", of ");
+	text_string(text, frontend.kind);
+	text_string(text, "\n");
+}
+
 void statistics_write(struct text *text)
 {
 	struct figure figures[FIGURES];
@@ -81,6 +93,7 @@ void statistics_write(struct text *text)
 		text_string(text, figures[i].name);
 		text_string(text, "\n");
 	}
+	write_frontend(text);
 	text_string(text, "classes, objects\n    size    spans       in use    cached  transfer     in spans\n");
 	for (unsigned class = 1; class < CLASS_COUNT; class ++)
 		write_class(text, class);
@@ -112,6 +125,7 @@ static void write_class_xml(struct text *text, unsigned class)
 void statistics_write_xml(struct text *text)
 {
 	struct figure figures[FIGURES];
+	struct frontend_statistics frontend;
 	size_t count = collect(figures);
 
 	text_string(text, "<malloc version=\"1\" allocator=\"tiermalloc\">\n");
@@ -122,7 +136,12 @@ void statistics_write_xml(struct text *text)
 		text_number(text, figures[i].value);
 		text_string(text, "\"/>\n");
 	}
-	text_string(text, "<classes>\n");
+	frontend_read_statistics(&frontend);
+	text_string(text, "<frontend caches=\"");
+	text_number(text, frontend.caches);
+	text_string(text, "\" of=\"");
+	text_string(text, frontend.kind);
+	text_string(text, "\"/>\n<classes>\n");
 	for (unsigned class = 1; class < CLASS_COUNT; class ++)
 		write_class_xml(text, class);
 	text_string(text, "</classes>\n</malloc>\n");

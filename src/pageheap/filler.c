@@ -1,7 +1,8 @@
 /*
  * The filler: lists of partly used hugepages. There is one per length of the longest free range and eighth of
  * fullness, so that the first list that is not empty, from the wanted length on, holds the tightest fit, and of
- * these the fullest.
+ * these the fullest. In each, the hugepages that have backed free pages come before those that have none: they are
+ * used first, and release finds one at the front or nowhere in the list.
  */
 #include "pageheap/hugepage.h"
 
@@ -16,6 +17,7 @@ _Static_assert(LISTS < UINT16_MAX, "a record names its list in 16 bits");
 struct filler {
 	uint64_t filled[WORDS_FOR_BITS(LISTS)];
 	uint32_t heads[LISTS]; /* hugepage number + 1 */
+	uint32_t tails[LISTS];
 };
 
 static struct filler fillers[PAGE_KINDS];
@@ -42,9 +44,37 @@ void filler_remove(size_t number)
 		filler->heads[list] = hugepage->next;
 	if (hugepage->next != 0)
 		hugepage_records[hugepage->next - 1].previous = hugepage->previous;
+	else
+		filler->tails[list] = hugepage->previous;
 	if (filler->heads[list] == 0)
 		bit_clear(filler->filled, list);
 	hugepage->list = 0;
+}
+
+static void insert_first(struct filler *filler, size_t list, size_t number)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+
+	hugepage->previous = 0;
+	hugepage->next = filler->heads[list];
+	if (hugepage->next != 0)
+		hugepage_records[hugepage->next - 1].previous = (uint32_t)number + 1;
+	else
+		filler->tails[list] = (uint32_t)number + 1;
+	filler->heads[list] = (uint32_t)number + 1;
+}
+
+static void insert_last(struct filler *filler, size_t list, size_t number)
+{
+	struct hugepage *hugepage = &hugepage_records[number];
+
+	hugepage->next = 0;
+	hugepage->previous = filler->tails[list];
+	if (hugepage->previous != 0)
+		hugepage_records[hugepage->previous - 1].next = (uint32_t)number + 1;
+	else
+		filler->heads[list] = (uint32_t)number + 1;
+	filler->tails[list] = (uint32_t)number + 1;
 }
 
 void filler_insert(size_t number)
@@ -56,13 +86,20 @@ void filler_insert(size_t number)
 	if (hugepage->used_count == 0 || hugepage->used_count == HUGEPAGE_PAGES)
 		return;
 	list = list_of(hugepage);
-	hugepage->previous = 0;
-	hugepage->next = filler->heads[list];
-	if (hugepage->next != 0)
-		hugepage_records[hugepage->next - 1].previous = (uint32_t)number + 1;
-	filler->heads[list] = (uint32_t)number + 1;
+	if (hugepage_backed_free(hugepage) != 0)
+		insert_first(filler, list, number);
+	else
+		insert_last(filler, list, number);
 	bit_set(filler->filled, list);
 	hugepage->list = (uint16_t)(list + 1);
+}
+
+void filler_update(size_t number)
+{
+	if (hugepage_records[number].list == 0)
+		return;
+	filler_remove(number);
+	filler_insert(number);
 }
 
 static size_t find_in_list(const struct filler *filler, size_t list, size_t pages, size_t alignment, size_t *first)
@@ -121,10 +158,8 @@ static size_t emptiest_backed_of(const struct filler *filler)
 	for (size_t list = LISTS; list-- > 0;) {
 		uint32_t link = bit_test(filler->filled, list) ? filler->heads[list] : 0;
 
-		for (; link != 0; link = hugepage_records[link - 1].next) {
-			if (hugepage_backed_free(&hugepage_records[link - 1]) != 0)
-				return link - 1;
-		}
+		if (link != 0 && hugepage_backed_free(&hugepage_records[link - 1]) != 0)
+			return link - 1;
 	}
 	return NO_HUGEPAGE;
 }

@@ -33,6 +33,14 @@ static inline size_t heap_backed_free(void)
 	return heap.mapped * HUGEPAGE_PAGES - heap.used - heap.released;
 }
 
+extern HIDDEN page_observer *heap_observer;
+
+static inline void heap_report(const struct page_event *event)
+{
+	if (unlikely(heap_observer != NULL))
+		heap_observer(event);
+}
+
 /* A wholly free hugepage enters (leaves) the sets. */
 void heap_enter_free(size_t number);
 void heap_leave_free(size_t number);
@@ -63,5 +71,8 @@ struct page_slice {
 struct page_slice kernel_slice(size_t first, size_t count);
 
 size_t release_limit_bytes(void);
+
+/* What pageheap_set_release_limit has set, in pages. */
+size_t release_base_pages(void);
 
 #endif

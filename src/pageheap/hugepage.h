@@ -49,6 +49,9 @@ void filler_remove(size_t number);
 /* Puts it into the list that fits its present state; nowhere if it is wholly free or full. */
 void filler_insert(size_t number);
 
+/* The same for one whose free pages have been backed or released while it was in a list. */
+void filler_update(size_t number);
+
 /* Returned when there is none. */
 #define NO_HUGEPAGE SIZE_MAX
 

@@ -393,6 +393,8 @@ bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 			hugepage_records[page / HUGEPAGE_PAGES].growing = true;
 		if (small && request->dense && run->zeroed)
 			populated = populate_choose(page / HUGEPAGE_PAGES, page % HUGEPAGE_PAGES, request->pages);
+		heap_report(&(struct page_event){
+			.kind = PAGE_ALLOCATED, .page = page, .pages = request->pages, .request = request});
 	}
 	lock_release(&heap.lock);
 	if (populated != 0)
@@ -414,6 +416,7 @@ void pageheap_free(uintptr_t address, size_t pages, bool remap)
 	released = remap && kernel_aligned(address, pages) && os_map_over(address, pages << PAGE_SHIFT) == OS_DONE;
 	return_run(page_of(address), pages, released);
 	release_after_free();
+	heap_report(&(struct page_event){.kind = PAGE_FREED, .page = page_of(address), .pages = pages, .remap = remap});
 	lock_release(&heap.lock);
 }
 
@@ -448,8 +451,11 @@ bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zero
 
 	lock_acquire(&heap.lock);
 	grown = last < page_map_capacity() && run_is_free(page, count) && map_run(first, last - first + 1) == OS_DONE;
-	if (grown)
+	if (grown) {
 		*zeroed = take_run(page, count, PAGES_FEW_OBJECTS);
+		heap_report(&(struct page_event){
+			.kind = PAGE_GROWN, .page = page_of(address), .pages = pages, .other = new_pages});
+	}
 	lock_release(&heap.lock);
 	return grown;
 }
@@ -464,6 +470,9 @@ bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages)
 	/* OS_TAKEN: the old addresses are somebody else's now, and stay in use for ever. */
 	if (result == OS_DONE)
 		return_run(page_of(from), pages, true);
+	if (result != OS_FAILED)
+		heap_report(&(struct page_event){
+			.kind = PAGE_MOVED, .page = page_of(from), .pages = pages, .other = page_of(to)});
 	lock_release(&heap.lock);
 	return result != OS_FAILED;
 }

@@ -22,9 +22,9 @@ struct page_request {
 	size_t pages;
 	size_t alignment; /* in pages, a power of two */
 	enum page_kind kind;
-	bool zeroed; /* should read zero, if that can be had without touching it */
+	bool zeroed;  /* should read zero, if that can be had without touching it */
 	bool growing; /* is likely to grow: placed where there is room behind it */
-	bool dense;  /* all of it will be written soon, and what is taken next in the same manner, too */
+	bool dense;   /* all of it will be written soon, and what is taken next in the same manner, too */
 };
 
 struct page_run {
@@ -80,6 +80,37 @@ void pageheap_read_statistics(struct pageheap_statistics *statistics);
 
 /* Checks every record against the counters. Returns NULL, or what is wrong. */
 const char *pageheap_validate(void);
+
+/* What the page heap has done, for whoever records it. Pages are numbered from the heap's base. */
+enum page_event_kind {
+	PAGE_ALLOCATED,
+	PAGE_FREED,
+	PAGE_GROWN,    /* to `other` pages */
+	PAGE_MOVED,    /* to the page `other` */
+	PAGE_RELEASED, /* pageheap_release was asked to keep `pages` */
+	PAGE_TICK,
+	PAGE_LIMIT, /* the release limit is `pages` */
+};
+
+struct page_event {
+	enum page_event_kind kind;
+	size_t page;
+	size_t pages;
+	size_t other;
+	const struct page_request *request; /* of what was allocated */
+	bool remap;                         /* of what was freed */
+};
+
+typedef void page_observer(const struct page_event *event);
+
+/*
+ * From now on tells `observer` of each event, under the page heap's lock and so in their order; first of the limit and
+ * of all that is in use, as if it were allocated now. NULL: nobody.
+ */
+void pageheap_observe(page_observer *observer);
+
+/* Pages of kept spans (pageheap_spare_add). */
+size_t pageheap_spare(void);
 
 /* For fork, which takes every lock. */
 struct lock *pageheap_lock(void);

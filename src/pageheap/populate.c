@@ -33,6 +33,7 @@ size_t populate_choose(size_t number, size_t first, size_t count)
 		bits_clear_range(hugepage->released, end, stop - end);
 		hugepage->released_count = (uint16_t)(hugepage->released_count - (stop - end));
 		heap.released -= stop - end;
+		filler_update(number);
 	}
 	return maximum(stop, end) - first;
 }

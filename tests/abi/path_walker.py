@@ -1,29 +1,36 @@
-"""Follows the paths that a function can take through its x86-64 disassembly, and counts what is on them.
+"""Follows the paths that a function can take through its disassembly, and counts what is on them.
 
 A path begins at the function's first instruction and ends at `ret`: a fast path. Where the code calls something, or jumps to
 another function that is not merely a piece of the same code, the path is slow and ends there; the name of what it goes to is
 kept, because the only way out of a fast path is to be the slow door. Which successor of a conditional branch is the fast one
 therefore does not depend on how the compiler laid out the code: both are followed.
 
-`endbr64` is not counted: it marks the place where an indirect call may arrive, and does nothing else.
+What marks the place where an indirect call may arrive (`endbr64`, `bti`), and does nothing else, is not counted.
+
+What an instruction does is said by a subclass of Instruction for each kind of processor: instructions_*.py.
 """
 
 import re
 import subprocess
 from dataclasses import dataclass, field
 
-# Register to register or immediate: not listed. These read their memory operand whether it comes first or last.
-COMPARES = ("cmp", "test", "bt")
-# These name memory without touching it.
-NO_ACCESS = ("lea", "nop", "prefetch", "endbr")
-# With memory as the last operand, these write without reading.
-PLAIN_STORES = ("mov", "set", "movs", "movz")
-ABOVE = {"ja", "jae", "jnb", "jnbe", "jnc", "jg", "jge"}
-BELOW = {"jb", "jbe", "jna", "jnae", "jc", "jl", "jle"}
-
 
 @dataclass
 class Instruction:
+    """A line of the listing. A processor's subclass has these methods:
+
+    split(text)                 mnemonic and operands, from the text behind the address
+    is_landing_mark()           does nothing but mark where an indirect call may arrive
+    is_return()
+    is_call()                   a call, or what traps or enters the system
+    is_jump()                   without a condition
+    is_conditional_branch()
+    target_operand()            the text that says where a jump or call goes to
+    is_above(), is_below()      it branches if the first of two values that were compared is the larger, or the smaller one
+    loads(), stores()
+    forbidden()                 what has no place on a fast path: "atomic", "stack"; None if it may stand there
+    """
+
     address: int
     mnemonic: str
     operands: str
@@ -33,12 +40,9 @@ class Instruction:
     def text(self):
         return f"{self.address:x}: {self.mnemonic} {self.operands}".rstrip()
 
-    def is_conditional_branch(self):
-        return re.fullmatch(r"j(?!mp)[a-z]+q?", self.mnemonic) is not None
-
     def target(self):
         """Address and symbol of a direct jump or call; (None, None) where it is indirect."""
-        match = re.match(r"([0-9a-f]+)(?:\s+<([^>]+)>)?\s*$", self.operands)
+        match = re.match(r"([0-9a-f]+)(?:\s+<([^>]+)>)?\s*$", self.target_operand())
         if not match:
             return None, None
         return int(match.group(1), 16), re.sub(r"[+-]0x[0-9a-f]+$", "", match.group(2) or "")
@@ -50,15 +54,15 @@ class Path:
     branches: list = field(default_factory=list)  # (instruction, taken)
 
     def counted(self):
-        return [one for one in self.instructions if one.mnemonic not in ("endbr64", "endbr32")]
+        return [one for one in self.instructions if not one.is_landing_mark()]
 
     def count(self):
         """How many instructions, loads, stores and conditional branches."""
         counted = self.counted()
         return {
             "instructions": len(counted),
-            "loads": sum(loads(one) for one in counted),
-            "stores": sum(stores(one) for one in counted),
+            "loads": sum(one.loads() for one in counted),
+            "stores": sum(one.stores() for one in counted),
             "branches": sum(one.is_conditional_branch() for one in counted),
         }
 
@@ -66,68 +70,7 @@ class Path:
         return "\n".join("    " + one.text for one in self.instructions)
 
 
-def split_operands(operands):
-    """`%rax,8(%rbx,%rcx,8)` -> two operands: commas within brackets do not count."""
-    operands = operands.split("#")[0].split("<")[0].strip()
-    return re.split(r",(?![^(]*\))", operands) if operands else []
-
-
-def is_memory(operand):
-    return "(" in operand or operand.startswith(("%fs:", "%gs:")) or re.fullmatch(r"0x[0-9a-f]+", operand) is not None
-
-
-def is_jump_or_call(instruction):
-    return instruction.mnemonic.startswith(("j", "call", "bnd"))
-
-
-def memory_place(instruction):
-    """Where the memory operand stands: None, "source" or "destination" (the last one, in AT&T's order)."""
-    if instruction.mnemonic.startswith(NO_ACCESS):
-        return None
-    operands = split_operands(instruction.operands)
-    if is_jump_or_call(instruction):
-        return "source" if instruction.operands.startswith("*") and is_memory(operands[0].lstrip("*")) else None
-    if operands and is_memory(operands[-1]):
-        return "destination"
-    if any(is_memory(one) for one in operands):
-        return "source"
-    return None
-
-
-def loads(instruction):
-    place = memory_place(instruction)
-    if instruction.mnemonic.startswith(("pop", "leave")):
-        return True
-    if place != "destination" or instruction.mnemonic.startswith(COMPARES):
-        return place is not None
-    return not instruction.mnemonic.startswith(PLAIN_STORES)
-
-
-def stores(instruction):
-    if instruction.mnemonic.startswith("push"):
-        return True
-    return memory_place(instruction) == "destination" and not instruction.mnemonic.startswith(COMPARES)
-
-
-def forbidden(instruction):
-    """What has no place on a fast path: atomics and the stack; None, or why."""
-    operands = split_operands(instruction.operands)
-    if instruction.mnemonic.startswith("lock"):
-        return "atomic"
-    if instruction.mnemonic.startswith("xchg") and any(is_memory(one) for one in operands):
-        return "atomic"
-    if instruction.mnemonic.endswith("fence"):
-        return "atomic"
-    if instruction.mnemonic.startswith(("push", "pop", "enter", "leave", "rep", "syscall")):
-        return "stack"
-    if operands and operands[-1] in ("%rsp", "%esp"):
-        return "stack"
-    if any("(%rsp" in one for one in operands) and instruction.mnemonic != "lea":
-        return "stack"
-    return None
-
-
-def parse(listing):
+def parse(listing, instruction_class):
     """objdump's listing -> {address: instruction}."""
     code, function = {}, ""
     for line in listing.splitlines():
@@ -138,20 +81,14 @@ def parse(listing):
         match = re.match(r"\s*([0-9a-f]+):\s+(.*\S)", line)
         if not match:
             continue
-        words = match.group(2).split(None, 1)
-        # Prefixes are words of their own: `bnd jmp`, `lock xadd`, `notrack jmp`, `rep stos`.
-        if words[0] in ("bnd", "notrack", "cs", "ds", "data16") and len(words) == 2:
-            words = words[1].split(None, 1)
-        if words[0] in ("lock", "rep", "repz", "repnz"):
-            words = [words[0], words[1] if len(words) == 2 else ""]
         address = int(match.group(1), 16)
-        code[address] = Instruction(address, words[0], words[1] if len(words) == 2 else "", function)
+        code[address] = instruction_class(address, *instruction_class.split(match.group(2)), function)
     return code
 
 
-def disassemble(library, objdump="objdump"):
+def disassemble(library, instruction_class, objdump="objdump"):
     command = [objdump, "-d", "-w", "--no-show-raw-insn", library]
-    return parse(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return parse(subprocess.run(command, check=True, capture_output=True, text=True).stdout, instruction_class)
 
 
 class Walker:
@@ -184,16 +121,15 @@ class Walker:
                 return self.leave(f"a loop at {address:x}")
             seen.add(address)
             instructions.append(instruction)
-            mnemonic = instruction.mnemonic
-            if mnemonic in ("ret", "retq"):
+            if instruction.is_return():
                 self.fast.append(Path(instructions, list(path.branches)))
                 return None
-            if mnemonic.startswith(("call", "ud2", "hlt", "int3", "syscall")):
-                return self.leave(instruction.target()[1] or mnemonic + " " + instruction.operands)
-            if mnemonic in ("jmp", "jmpq"):
+            if instruction.is_call():
+                return self.leave(instruction.target()[1] or f"{instruction.mnemonic} {instruction.operands}")
+            if instruction.is_jump():
                 target, name = instruction.target()
                 if target is None:
-                    return self.leave("jmp " + instruction.operands)
+                    return self.leave(f"{instruction.mnemonic} {instruction.operands}")
                 if "door" in name or name.endswith("@plt"):
                     return self.leave(name)
                 address = target
@@ -215,9 +151,9 @@ class Walker:
 def is_above(branch):
     """Whether a (branch, taken) goes the way of the larger value; None where the branch does not tell larger from smaller."""
     instruction, taken = branch
-    if instruction.mnemonic in ABOVE:
+    if instruction.is_above():
         return taken
-    if instruction.mnemonic in BELOW:
+    if instruction.is_below():
         return not taken
     return None
 

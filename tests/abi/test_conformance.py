@@ -6,6 +6,8 @@ import sys
 import unittest
 from xml.etree import ElementTree
 
+import support
+
 SHARED = os.environ["TIERMALLOC_SHARED"]
 PROGRAM = ""
 
@@ -15,7 +17,7 @@ def run(argument, preload=""):
     environment.pop("LD_PRELOAD", None)
     if preload:
         environment["LD_PRELOAD"] = preload
-    return subprocess.run([PROGRAM, argument], capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(support.command(PROGRAM, argument), capture_output=True, text=True, timeout=60, env=environment)
 
 
 class Reports(unittest.TestCase):

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import unittest
 
+import support
+
 PROGRAMS = {}
 
 INTERIOR = r"pointer is inside an object, not at its start"
@@ -71,13 +73,15 @@ USES = {
 
 def run_use(program, use):
     """Runs one wrong use without leaving a core file; a hang is a failure."""
-    return subprocess.run(
-        [program, use],
+    result = subprocess.run(
+        support.command(program, use),
         capture_output=True,
         text=True,
         timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
     )
+    result.stderr = support.own_errors(result.stderr)
+    return result
 
 
 class Misuse:
@@ -116,7 +120,7 @@ class Misuse:
         program = PROGRAMS[self.linking]
         if not program:
             self.skipTest(f"no {self.linking} program was built")
-        listed = subprocess.run([program], capture_output=True, text=True, timeout=60).stdout.split()
+        listed = subprocess.run(support.command(program), capture_output=True, text=True, timeout=60).stdout.split()
         self.assertEqual(set(listed), set(USES) | {"no_misuse", "foreign_address"})
 
     def check_foreign_address(self, message):

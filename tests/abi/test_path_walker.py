@@ -3,10 +3,17 @@
 import unittest
 
 import path_walker
+from instructions_aarch64 import Aarch64Instruction
+from instructions_x86_64 import X86Instruction
 
 
-def listing(text):
-    return path_walker.parse(text)
+def listing(text, instruction_class=X86Instruction):
+    return path_walker.parse(text, instruction_class)
+
+
+def only(text, instruction_class):
+    """The instruction of a listing of one."""
+    return listing(f"0000000000001000 <f>:\n    1000:\t{text}\n", instruction_class)[0x1000]
 
 
 GOOD = """
@@ -32,6 +39,26 @@ GOOD = """
 0000000000002000 <malloc_door>:
     2000:\tpush   %rbx
     2001:\tret
+"""
+
+
+GOOD_AARCH64 = """
+0000000000001000 <malloc>:
+    1000:\tbti\tc
+    1004:\tcmp\tx0, #0x10, lsl #12
+    1008:\tb.hi\t1040 <malloc+0x40>  // b.pmore
+    100c:\tadrp\tx1, 15000 <table>
+    1010:\tldrb\tw1, [x1, x0]
+    1014:\tldp\tx2, x3, [x4]
+    1018:\tldur\tx0, [x3, #-8]
+    101c:\tcbz\tx0, 1030 <malloc+0x30>
+    1020:\tstr\tx3, [x1], #8
+    1024:\tret
+    1030:\tmov\tx0, x2
+    1034:\tb\t2000 <door_malloc>
+    1040:\tcmp\tx0, #0x100, lsl #12
+    1044:\tb.hi\t1030 <malloc+0x30>  // b.pmore
+    1048:\tb\t1010 <malloc+0x10>
 """
 
 
@@ -69,6 +96,19 @@ class Walk(unittest.TestCase):
         code = GOOD.replace("jmp    2000 <malloc_door>", "jmp    *%rax")
         self.assertEqual(path_walker.Walker(listing(code)).paths(0x1000)[1], {"malloc_door", "jmp *%rax"})
 
+    def test_aarch64(self):
+        fast, exits = path_walker.Walker(listing(GOOD_AARCH64, Aarch64Instruction)).paths(0x1000)
+        self.assertEqual((len(fast), exits), (2, {"door_malloc"}))
+        small, medium = path_walker.split_by_size(fast)
+        self.assertEqual(small[0].count(), {"instructions": 9, "loads": 3, "stores": 1, "branches": 2})
+        self.assertEqual(medium[0].count(), {"instructions": 11, "loads": 3, "stores": 1, "branches": 3})
+
+    def test_other_exits_of_aarch64_are_named(self):
+        for code, name in (("bl\t3000 <mmap@plt>", "mmap@plt"), ("br\tx1", "br x1"), ("blr\tx1", "blr x1"),
+                           ("b\t3000 <free@plt>", "free@plt")):
+            code = GOOD_AARCH64.replace("b\t2000 <door_malloc>", code)
+            self.assertEqual(path_walker.Walker(listing(code, Aarch64Instruction)).paths(0x1000)[1], {name})
+
     def test_loops_are_no_fast_paths(self):
         code = "0000000000001000 <f>:\n 1000:\tdec    %rax\n 1003:\tjne    1000 <f>\n 1005:\tret\n"
         fast, exits = path_walker.Walker(listing(code)).paths(0x1000)
@@ -76,10 +116,12 @@ class Walk(unittest.TestCase):
 
 
 class Count(unittest.TestCase):
-    def check(self, text, loads, stores, forbidden=None):
-        one = listing(f"0000000000001000 <f>:\n    1000:\t{text}\n")[0x1000]
-        self.assertEqual((path_walker.loads(one), path_walker.stores(one), path_walker.forbidden(one)),
-                         (bool(loads), bool(stores), forbidden), text)
+    def check(self, text, loads, stores, forbidden=None, instruction_class=X86Instruction):
+        one = only(text, instruction_class)
+        self.assertEqual((one.loads(), one.stores(), one.forbidden()), (bool(loads), bool(stores), forbidden), text)
+
+    def check_aarch64(self, *arguments):
+        self.check(*arguments, instruction_class=Aarch64Instruction)
 
     def test_loads_and_stores(self):
         self.check("mov    %rax,%rbx", 0, 0)
@@ -114,8 +156,28 @@ class Count(unittest.TestCase):
         self.check("xchg   %rax,(%rdi)", 1, 1, "atomic")
         self.check("xchg   %rax,%rdi", 0, 0)
         self.check("mfence", 0, 0, "atomic")
-        one = listing("0000000000001000 <f>:\n    1000:\tlock cmpxchg %rdx,(%rdi)\n")[0x1000]
-        self.assertEqual(path_walker.forbidden(one), "atomic")
+        self.assertEqual(only("lock cmpxchg %rdx,(%rdi)", X86Instruction).forbidden(), "atomic")
+
+    def test_aarch64(self):
+        self.check_aarch64("ldrb\tw1, [x0, x1]", 1, 0)
+        self.check_aarch64("ldur\tx0, [x3, #-8]", 1, 0)
+        self.check_aarch64("ldp\tx2, x1, [x3]", 1, 0)
+        self.check_aarch64("str\tx0, [x2], #8", 0, 1)
+        self.check_aarch64("stp\tx0, x1, [x2]", 0, 1)
+        self.check_aarch64("mrs\tx4, tpidr_el0", 0, 0)
+        self.check_aarch64("adrp\tx0, 2f000 <name>", 0, 0)
+        self.check_aarch64("prfm\tpldl1keep, [x0]", 0, 0)
+        self.check_aarch64("mov\tx5, #0xffffffff80000000    \t// #-2147483648", 0, 0)
+        self.check_aarch64("stp\tx29, x30, [sp, #-16]!", 0, 1, "stack")
+        self.check_aarch64("sub\tsp, sp, #0x10", 0, 0, "stack")
+        self.check_aarch64("mov\tx29, sp", 0, 0, "stack")
+        self.check_aarch64("ldaxr\tw0, [x1]", 1, 0, "atomic")
+        self.check_aarch64("ldar\tx0, [x1]", 1, 0, "atomic")
+        self.check_aarch64("stlr\tx0, [x1]", 0, 1, "atomic")
+        self.check_aarch64("stxr\tw2, x0, [x1]", 0, 1, "atomic")
+        self.check_aarch64("ldaddal\tx0, x1, [x2]", 1, 0, "atomic")
+        self.check_aarch64("casal\tx0, x1, [x2]", 0, 0, "atomic")
+        self.check_aarch64("dmb\tish", 0, 0, "atomic")
 
     def test_endbr64_is_not_counted(self):
         one = path_walker.Path(list(listing("0000000000001000 <f>:\n 1000:\tendbr64\n 1004:\tret\n").values()))

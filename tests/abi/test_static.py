@@ -8,8 +8,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
+import support
+
 SHARED = os.environ["TIERMALLOC_SHARED"]
 STATIC = os.environ["TIERMALLOC_STATIC"]
+NM, READELF = os.environ["NM"], os.environ["READELF"]
 BUILD = os.environ["TIERMALLOC_BUILD"]
 # The header may be written by the build.
 INCLUDES = [f"-I{Path(os.environ[name]) / 'include'}" for name in ("TIERMALLOC_SOURCE", "TIERMALLOC_BUILD")]
@@ -115,7 +118,7 @@ class InTemporaryFolder(unittest.TestCase):
         return program
 
     def run_program(self, program, **options):
-        result = run([str(program)], **options)
+        result = run(support.command(program), **options)
         self.assertEqual((result.returncode, result.stderr), (0, ""), result.stdout)
         return result.stdout
 
@@ -148,7 +151,7 @@ class StaticLibrary(InTemporaryFolder):
             self.skipTest("no static C library")
         program = self.build(C_PROGRAM, CC, "-D_GNU_SOURCE", "-static", STATIC, "-pthread")
         self.check_in_use(program)
-        self.assertNotIn("INTERP", run(["readelf", "-lW", str(program)]).stdout)
+        self.assertNotIn("INTERP", run([READELF, "-lW", str(program)]).stdout)
 
     def test_in_a_static_position_independent_program(self):
         if not self.can_link_statically(CC, "c", "-static-pie"):
@@ -173,7 +176,7 @@ class StaticLibrary(InTemporaryFolder):
     def test_operators_come_from_it(self):
         """The C++ library's own operators are not pulled in beside ours."""
         program = self.build(CXX_PROGRAM, CXX, "-std=c++17", STATIC, "-pthread", language="cc")
-        defined = run(["nm", "--defined-only", str(program)]).stdout.split()
+        defined = run([NM, "--defined-only", str(program)]).stdout.split()
         missing = {"malloc", "free", "_Znwm", "_ZdlPv", "_ZdlPvm"} - set(defined)
         self.assertEqual(missing, set(), "names that the program does not define")
 
@@ -231,7 +234,7 @@ class Installed(InTemporaryFolder):
         library = self.installed("libtiermalloc.so")
         environment = dict(os.environ, LD_LIBRARY_PATH=str(library.parent))
         self.assertIn("tiermalloc", self.run_program(program, env=environment))
-        self.assertIn("libtiermalloc.so.", run(["readelf", "-dW", str(program)]).stdout)
+        self.assertIn("libtiermalloc.so.", run([READELF, "-dW", str(program)]).stdout)
 
     def test_static_library_by_pkg_config(self):
         if not self.can_link_statically(CC, "c"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 SHARED = os.environ["TIERMALLOC_SHARED"]
 STATIC = os.environ["TIERMALLOC_STATIC"]
+NM, READELF = os.environ["NM"], os.environ["READELF"]
 GOLDEN = Path(__file__).with_name("symbols.txt")
 
 
@@ -31,7 +32,7 @@ def golden_names(library):
 def defined_names(*nm_options):
     """Names from nm's POSIX format, `name type value size`, without symbol versions and the names of versions themselves."""
     names = set()
-    for line in output_of("nm", "-P", "--defined-only", *nm_options).splitlines():
+    for line in output_of(NM, "-P", "--defined-only", *nm_options).splitlines():
         fields = line.split()
         if len(fields) >= 3 and len(fields[1]) == 1:
             name, kind = fields[0].split("@")[0], fields[1]
@@ -45,28 +46,28 @@ class Shared(unittest.TestCase):
         self.assertEqual(defined_names("-D", SHARED), golden_names("shared"))
 
     def test_needs_the_c_library_alone(self):
-        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", output_of("readelf", "-dW", SHARED))
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", output_of(READELF, "-dW", SHARED))
         allowed = r"(libc\.so\.\d+|ld-linux.*\.so\.\d+)"
         self.assertTrue(needed, "not even the C library is needed")
         for name in needed:
             self.assertRegex(name, rf"\A{allowed}\Z")
 
     def test_soname_is_versioned(self):
-        names = re.findall(r"\(SONAME\).*\[(.*)\]", output_of("readelf", "-dW", SHARED))
+        names = re.findall(r"\(SONAME\).*\[(.*)\]", output_of(READELF, "-dW", SHARED))
         self.assertEqual(len(names), 1)
         self.assertRegex(names[0], r"\Alibtiermalloc\.so\.\d+\Z")
 
     def test_no_text_relocations_and_no_executable_stack(self):
-        self.assertNotIn("TEXTREL", output_of("readelf", "-dW", SHARED))
-        stack = [line for line in output_of("readelf", "-lW", SHARED).splitlines() if "GNU_STACK" in line]
+        self.assertNotIn("TEXTREL", output_of(READELF, "-dW", SHARED))
+        stack = [line for line in output_of(READELF, "-lW", SHARED).splitlines() if "GNU_STACK" in line]
         self.assertTrue(stack and " RWE " not in stack[0], stack)
 
     def test_tls_is_small(self):
         """The design allows 64 bytes, so that the library can be loaded late."""
-        headers = [line.split() for line in output_of("readelf", "-lW", SHARED).splitlines() if line.split()[:1] == ["TLS"]]
+        headers = [line.split() for line in output_of(READELF, "-lW", SHARED).splitlines() if line.split()[:1] == ["TLS"]]
         self.assertEqual(len(headers), 1, "one TLS segment")
         self.assertLessEqual(int(headers[0][5], 16), 64)
-        self.assertNotIn("__tls_get_addr", output_of("nm", "-D", "--undefined-only", SHARED), "TLS is not initial-exec")
+        self.assertNotIn("__tls_get_addr", output_of(NM, "-D", "--undefined-only", SHARED), "TLS is not initial-exec")
 
 
 class Static(unittest.TestCase):
@@ -76,7 +77,7 @@ class Static(unittest.TestCase):
     def test_needs_no_cplusplus_library(self):
         """What it takes from the C++ library may be missing: weak references only."""
         undefined = set()
-        for line in output_of("nm", "-P", "--undefined-only", STATIC).splitlines():
+        for line in output_of(NM, "-P", "--undefined-only", STATIC).splitlines():
             fields = line.split()
             if len(fields) >= 2 and fields[1] == "U":
                 undefined.add(fields[0])

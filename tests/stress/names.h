@@ -17,9 +17,9 @@
 #include <stdlib.h>
 
 #ifdef TIERMALLOC_PREFIX
-#define STRESS_PASTE(prefix, name) prefix##name
+#define STRESS_PASTE(prefix, name)  prefix##name
 #define STRESS_EXPAND(prefix, name) STRESS_PASTE(prefix, name)
-#define STRESS_NAME(name) STRESS_EXPAND(TIERMALLOC_PREFIX, name)
+#define STRESS_NAME(name)           STRESS_EXPAND(TIERMALLOC_PREFIX, name)
 
 void *STRESS_NAME(malloc)(size_t);
 void *STRESS_NAME(calloc)(size_t, size_t);
@@ -31,19 +31,23 @@ void *STRESS_NAME(aligned_alloc)(size_t, size_t);
 void *STRESS_NAME(memalign)(size_t, size_t);
 size_t STRESS_NAME(malloc_usable_size)(void *);
 int STRESS_NAME(malloc_trim)(size_t);
+int STRESS_NAME(malloc_info)(int, FILE *);
+struct mallinfo2 STRESS_NAME(mallinfo2)(void);
 
-#define malloc STRESS_NAME(malloc)
-#define calloc STRESS_NAME(calloc)
-#define realloc STRESS_NAME(realloc)
-#define reallocarray STRESS_NAME(reallocarray)
-#define free STRESS_NAME(free)
-#define posix_memalign STRESS_NAME(posix_memalign)
-#define aligned_alloc STRESS_NAME(aligned_alloc)
-#define memalign STRESS_NAME(memalign)
+#define malloc             STRESS_NAME(malloc)
+#define calloc             STRESS_NAME(calloc)
+#define realloc            STRESS_NAME(realloc)
+#define reallocarray       STRESS_NAME(reallocarray)
+#define free               STRESS_NAME(free)
+#define posix_memalign     STRESS_NAME(posix_memalign)
+#define aligned_alloc      STRESS_NAME(aligned_alloc)
+#define memalign           STRESS_NAME(memalign)
 #define malloc_usable_size STRESS_NAME(malloc_usable_size)
-#define malloc_trim STRESS_NAME(malloc_trim)
-#define free_sized STRESS_NAME(free_sized)
-#define sdallocx STRESS_NAME(sdallocx)
+#define malloc_trim        STRESS_NAME(malloc_trim)
+#define malloc_info        STRESS_NAME(malloc_info)
+#define mallinfo2()        STRESS_NAME(mallinfo2)()
+#define free_sized         STRESS_NAME(free_sized)
+#define sdallocx           STRESS_NAME(sdallocx)
 #endif
 
 /* Not every C library has these: weak, so that a program preloaded with an allocator

@@ -39,8 +39,9 @@ static inline void range_fill(const struct object *object, size_t from, size_t t
 static inline void range_check(const struct object *object, size_t from, size_t to)
 {
 	for (size_t i = from; i < to; i++)
-		REQUIRE(object->start[i] == object_byte(object->key, i), "object %p of %zu bytes: byte %zu is %02x, not %02x",
-			(void *)object->start, object->size, i, object->start[i], object_byte(object->key, i));
+		REQUIRE(object->start[i] == object_byte(object->key, i),
+			"object %p of %zu bytes: byte %zu is %02x, not %02x", (void *)object->start, object->size, i,
+			object->start[i], object_byte(object->key, i));
 }
 
 static inline void object_fill(const struct object *object)
@@ -149,8 +150,8 @@ static inline void require_alignment(const struct object *object)
 	size_t alignment = object->size >= 16 ? REQUEST_ALIGNMENT : 8;
 	if (object->alignment > alignment)
 		alignment = object->alignment;
-	REQUIRE((uintptr_t)object->start % alignment == 0, "%p for %zu bytes is not aligned to %zu", (void *)object->start,
-		object->size, alignment);
+	REQUIRE((uintptr_t)object->start % alignment == 0, "%p for %zu bytes is not aligned to %zu",
+		(void *)object->start, object->size, alignment);
 }
 
 static inline struct object object_new(size_t size, uint64_t *random)
@@ -170,7 +171,8 @@ static inline void object_resize(struct object *object, size_t size, uint64_t *r
 	if (size == 0)
 		size = 1; /* realloc(p, 0) frees */
 	object_check(object);
-	unsigned char *start = random_next(random) % 2 ? realloc(object->start, size) : reallocarray(object->start, 1, size);
+	unsigned char *start =
+		random_next(random) % 2 ? realloc(object->start, size) : reallocarray(object->start, 1, size);
 	REQUIRE(start, "realloc(%zu -> %zu): %s", object->size, size, strerror(errno));
 	object->start = start;
 	object_check_below(object, size);

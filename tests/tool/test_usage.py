@@ -7,7 +7,7 @@ import unittest
 import support
 from support import make_histogram, make_row
 
-COMMANDS = ("run", "record", "merge", "report", "classes", "compare", "build", "pgo")
+COMMANDS = ("run", "record", "merge", "report", "classes", "compare", "build", "pgo", "trace")
 
 
 class Help(support.ToolTest):
@@ -24,7 +24,7 @@ class Help(support.ToolTest):
                 self.assertIn(f"  tiermalloc {command} ", text.partition("examples:")[2])
 
     def test_programs_are_named_in_the_usage(self):
-        for command in ("run", "record", "pgo"):
+        for command in ("run", "record", "pgo", "trace"):
             self.assertIn("PROGRAM [ARGUMENT ...]", self.succeed(command, "--help").partition("\n\n")[0])
 
     def test_options_of_the_program_are_its_own(self):
@@ -46,7 +46,8 @@ class WrongUsage(support.ToolTest):
                           ("classes", "a"), ("classes", "a", "-o", "b", "--objective", "fast"),
                           ("classes", "a", "-o", "b", "--max-step", "wide"), ("compare", "a"),
                           ("compare", "a", "b", "--histogram", "c", "--profile", "d"), ("build",), ("pgo",),
-                          ("pgo", "--runs", "0", "true")):
+                          ("pgo", "--runs", "0", "true"), ("trace", "true"),
+                          ("trace", "-o", "x")):
             with self.subTest(arguments=arguments):
                 self.check(*arguments)
 

@@ -56,7 +56,8 @@ static inline void block_mark(const struct block *block)
 static inline void bytes_check(const unsigned char *start, size_t count, unsigned char tag)
 {
 	for (size_t i = 0; i < count; i++)
-		REQUIRE(start[i] == tag, "block at %p: byte %zu is %02x, not %02x", (const void *)start, i, start[i], tag);
+		REQUIRE(start[i] == tag, "block at %p: byte %zu is %02x, not %02x", (const void *)start, i, start[i],
+			tag);
 }
 
 static inline void block_check(const struct block *block)

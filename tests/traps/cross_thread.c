@@ -70,8 +70,10 @@ static void run_pairs(int pairs, unsigned long objects, size_t size)
 	static struct ring rings[MAX_PAIRS];
 	struct side producers[MAX_PAIRS], consumers[MAX_PAIRS];
 	for (int i = 0; i < pairs; i++) {
-		producers[i] = consumers[i] = (struct side){
-			.ring = &rings[i], .objects = objects, .size = size, .places = places_for(size ? size : MIXED_MEAN)};
+		producers[i] = consumers[i] = (struct side){.ring = &rings[i],
+							    .objects = objects,
+							    .size = size,
+							    .places = places_for(size ? size : MIXED_MEAN)};
 		int error = pthread_create(&producers[i].thread, NULL, produce, &producers[i]);
 		REQUIRE(error == 0, "pthread_create: %s", strerror(error));
 		error = pthread_create(&consumers[i].thread, NULL, consume, &consumers[i]);
@@ -91,8 +93,8 @@ static void check_bound(int pairs, unsigned long objects, size_t size)
 	size_t each = size ? size : MIXED_MEAN;
 	size_t flight = (size_t)pairs * places_for(each) * each;
 	size_t after = resident_bytes(), bound = before + 2 * flight + 8 * MIB;
-	REQUIRE(after < bound, "%d x %lu objects of %zu bytes: resident %zu KiB, then %zu, bound %zu", pairs, objects, size,
-		before / KIB, after / KIB, bound / KIB);
+	REQUIRE(after < bound, "%d x %lu objects of %zu bytes: resident %zu KiB, then %zu, bound %zu", pairs, objects,
+		size, before / KIB, after / KIB, bound / KIB);
 }
 
 int main(int count, char **values)

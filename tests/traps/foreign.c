@@ -8,8 +8,8 @@
 
 #include <malloc.h>
 
-static const size_t sizes[] = {
-	1, 8, 16, 24, 25, 40, 100, 1000, 1032, 4096, 10000, 65536, 131072, 140000, 1000000, 5000000, 40000000};
+static const size_t sizes[] = {1,    8,     16,    24,     25,     40,      100,     1000,    1032,
+			       4096, 10000, 65536, 131072, 140000, 1000000, 5000000, 40000000};
 enum { SIZES = sizeof sizes / sizeof sizes[0] };
 
 static allocate_function *foreign_malloc;
@@ -48,7 +48,8 @@ static void check_usable_size(size_t size)
 {
 	void *block = foreign_block(size);
 	size_t ours = malloc_usable_size(block), theirs = foreign_usable_size(block);
-	REQUIRE(ours == theirs, "malloc_usable_size of foreign %zu bytes: %zu, the C library says %zu", size, ours, theirs);
+	REQUIRE(ours == theirs, "malloc_usable_size of foreign %zu bytes: %zu, the C library says %zu", size, ours,
+		theirs);
 	errno = 4711;
 	free(block);
 	REQUIRE(errno == 4711, "free of a foreign pointer changed errno to %d", errno);
@@ -143,8 +144,8 @@ static void check_none_is_handed_out(void)
 	for (int i = 0; i < LIVE; i++) {
 		blocks[i] = malloc(sizes[i % 9]);
 		uintptr_t address = (uintptr_t)blocks[i];
-		REQUIRE(address < heap_start || address >= heap_end, "malloc returned %p, a block of the C library's heap",
-			blocks[i]);
+		REQUIRE(address < heap_start || address >= heap_end,
+			"malloc returned %p, a block of the C library's heap", blocks[i]);
 	}
 	for (int i = 0; i < LIVE; i++)
 		free(blocks[i]);

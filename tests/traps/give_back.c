@@ -17,7 +17,7 @@
 #define RESIDENT_AFTER_TRIM (4 * MIB)
 
 /* Descriptors of spans stay for reuse. These limits have room for so many; spans of pages of 4 KiB are more. */
-#define DESCRIPTOR 64
+#define DESCRIPTOR          64
 #define SPANS_WITHIN_LIMITS 32768
 
 static void *written(size_t size, int value)
@@ -72,7 +72,8 @@ static void check_shrink_many(void)
 		blocks[i] = realloc(blocks[i], 64 * KIB);
 		REQUIRE(blocks[i], "realloc: %s", strerror(errno));
 	}
-	require_resident_below(RESIDENT_AFTER_PEAK + BLOCKS * 64 * KIB, "after shrinking 60 blocks of 3 MiB to 64 KiB each");
+	require_resident_below(RESIDENT_AFTER_PEAK + BLOCKS * 64 * KIB,
+			       "after shrinking 60 blocks of 3 MiB to 64 KiB each");
 	for (int i = 0; i < BLOCKS; i++) {
 		require_bytes(blocks[i], 64 * KIB, i);
 		blocks[i] = realloc(blocks[i], 100);
@@ -97,7 +98,7 @@ static size_t further_descriptors(size_t count, size_t size)
 {
 	unsigned class = 1;
 	while (class < CLASS_COUNT && size_classes[class].size != usable(size))
-		class++;
+		class ++;
 	size_t spans = class < CLASS_COUNT ? count / size_classes[class].objects : count;
 	return spans > SPANS_WITHIN_LIMITS ? (spans - SPANS_WITHIN_LIMITS) * DESCRIPTOR : 0;
 }
@@ -121,8 +122,8 @@ static void check_peak(size_t count, size_t size, size_t most)
 	int released = malloc_trim(0);
 	size_t after = resident_bytes();
 	REQUIRE(after < RESIDENT_AFTER_TRIM + descriptors, "%zu KiB are resident after malloc_trim", after / KIB);
-	REQUIRE(released || before <= after + 64 * KIB, "malloc_trim says that it released nothing, but %zu KiB became %zu",
-		before / KIB, after / KIB);
+	REQUIRE(released || before <= after + 64 * KIB,
+		"malloc_trim says that it released nothing, but %zu KiB became %zu", before / KIB, after / KIB);
 	REQUIRE(!malloc_trim(0), "a second malloc_trim says that there was still something");
 }
 

@@ -108,7 +108,8 @@ static size_t idle_limit(void)
 	size_t limit = IDLE_LIMIT + added_by_profile(OF_LIBRARY);
 	for (int i = 0; i < SIZES; i++)
 		limit += added_by_profile(sizes[i]);
-	return limit + (CLASS_COUNT > CLASSES_WITHIN_LIMIT ? (CLASS_COUNT - CLASSES_WITHIN_LIMIT) * BYTES_PER_CLASS : 0);
+	return limit +
+	       (CLASS_COUNT > CLASSES_WITHIN_LIMIT ? (CLASS_COUNT - CLASSES_WITHIN_LIMIT) * BYTES_PER_CLASS : 0);
 }
 
 static void measure_idle(void)

@@ -56,7 +56,8 @@ static void check_signals(void)
 		struct sigaction action;
 		REQUIRE(sigismember(&blocked, number) != 1, "signal %d is blocked", number);
 		if (sigaction(number, NULL, &action) == 0)
-			REQUIRE(action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN, "signal %d has a handler", number);
+			REQUIRE(action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN, "signal %d has a handler",
+				number);
 	}
 }
 

@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import TrapTest
+from support import FORK, OF_THIS_MACHINE, TrapTest, not_emulated
 
 
 class Fork(TrapTest):
@@ -15,6 +15,7 @@ class Fork(TrapTest):
     def test_two_threads_fork_at_once(self):
         self.run_trap("fork_threads", 250, 2)
 
+    @not_emulated(OF_THIS_MACHINE)
     def test_fork_in_signal_handler_that_interrupted_malloc(self):
         self.run_trap("fork_signal", "leave", 500)
 
@@ -23,6 +24,7 @@ class Fork(TrapTest):
 
 
 class ForkAgainstStdio(TrapTest):
+    @not_emulated(FORK)
     def test_fopen_fprintf_fclose(self):
         self.run_trap("fork_stdio", "files", 300)
 
@@ -32,11 +34,13 @@ class ForkAgainstStdio(TrapTest):
     def test_memory_streams(self):
         self.run_trap("fork_stdio", "streams", 300)
 
+    @not_emulated(OF_THIS_MACHINE)
     def test_popen(self):
         self.run_trap("fork_stdio", "pipes", 300)
 
 
 class OtherChildren(TrapTest):
+    @not_emulated(OF_THIS_MACHINE)
     def test_vfork_posix_spawn_system(self):
         self.run_trap("spawn", 60)
 

@@ -4,7 +4,7 @@ import json
 import shutil
 import unittest
 
-from support import LIBRARY, TrapTest, environment, program
+from support import LIBRARY, OF_THIS_MACHINE, TrapTest, environment, not_emulated, program
 
 MODULE = program("libtrap_module.so")
 
@@ -47,6 +47,7 @@ class Deepbind(TrapTest):
     def test_flag_kept_on_request(self):
         self.run_trap("load_module", "kept", MODULE, options="deepbind:true")
 
+    @not_emulated(OF_THIS_MACHINE)
     def test_php(self):
         php = shutil.which("php")
         if not php:

@@ -2,7 +2,7 @@
 
 import unittest
 
-from support import TrapTest
+from support import LIMITS, RESIDENT, TrapTest, not_emulated
 
 
 class Mappings(TrapTest):
@@ -10,6 +10,7 @@ class Mappings(TrapTest):
         self.run_trap("many_objects")
 
 
+@not_emulated(LIMITS)
 class OutOfMemory(TrapTest):
     def test_limited_address_space(self):
         self.run_trap("out_of_memory", "space")
@@ -32,6 +33,7 @@ class OutOfMemory(TrapTest):
         self.run_trap("quiet")
 
 
+@not_emulated(RESIDENT)
 class GiveBack(TrapTest):
     def test_large_blocks(self):
         self.run_trap("give_back", "large")

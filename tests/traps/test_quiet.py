@@ -2,9 +2,10 @@
 
 import unittest
 
-from support import TrapTest
+from support import PROCESS, TrapTest, not_emulated
 
 
+@not_emulated(PROCESS)
 class Quiet(TrapTest):
     def test_nothing_is_to_be_seen(self):
         self.assert_silent(self.run_trap("quiet"))

@@ -2,10 +2,11 @@
 
 import unittest
 
-from support import TrapTest
+from support import RESIDENT, TrapTest, not_emulated
 
 
 class ThreadExit(TrapTest):
+    @not_emulated(RESIDENT)
     def test_destructors_of_thread_specific_data(self):
         self.run_trap_both_ways("thread_exit", 2000)
 
@@ -14,12 +15,15 @@ class ThreadExit(TrapTest):
 
 
 class Turnover(TrapTest):
+    @not_emulated(RESIDENT)
     def test_ten_thousand_short_threads(self):
         self.run_trap("short_threads", 10000)
 
+    @not_emulated(RESIDENT)
     def test_two_hundred_live_threads(self):
         self.run_trap("live_threads")
 
+    @not_emulated(RESIDENT)
     def test_first_action_of_a_thread_is_a_free(self):
         self.run_trap("first_free", 1000)
 

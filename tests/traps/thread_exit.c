@@ -123,8 +123,8 @@ int main(int count, char **values)
 	size_t after = resident_bytes();
 
 	unsigned long wanted = groups * PTHREAD_DESTRUCTOR_ITERATIONS * ((GROUP - 1) * KEYS + 1);
-	REQUIRE(atomic_load(&destructor_calls) == wanted, "%lu calls of destructors, not %lu", atomic_load(&destructor_calls),
-		wanted);
+	REQUIRE(atomic_load(&destructor_calls) == wanted, "%lu calls of destructors, not %lu",
+		atomic_load(&destructor_calls), wanted);
 	REQUIRE(after < before + 1 * MIB, "%lu ended threads made %zu KiB of %zu KiB resident", threads, after / KIB,
 		before / KIB);
 	return 0;

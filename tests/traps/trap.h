@@ -35,7 +35,8 @@
  * machine may be busy, and a child needs a few milliseconds. */
 #define HANG_LIMIT_SECONDS 60
 
-__attribute__((noreturn, format(printf, 3, 4))) static inline void trap_fail(const char *file, int line, const char *format, ...)
+__attribute__((noreturn, format(printf, 3, 4))) static inline void trap_fail(const char *file, int line,
+									     const char *format, ...)
 {
 	char text[512];
 	const char *slash = strrchr(file, '/');
@@ -54,10 +55,10 @@ __attribute__((noreturn, format(printf, 3, 4))) static inline void trap_fail(con
 }
 
 #define FAIL(...) trap_fail(__FILE__, __LINE__, __VA_ARGS__)
-#define REQUIRE(condition, ...)                                                                                                  \
-	do {                                                                                                                     \
-		if (!(condition))                                                                                                \
-			FAIL(__VA_ARGS__);                                                                                       \
+#define REQUIRE(condition, ...)                                                                                        \
+	do {                                                                                                           \
+		if (!(condition))                                                                                      \
+			FAIL(__VA_ARGS__);                                                                             \
 	} while (0)
 
 static inline const char *base_name(const char *path)
@@ -86,7 +87,8 @@ static inline void require_allocator(void)
 	const char *end = strstr(wanted, ".so");
 	REQUIRE(end, "TIERMALLOC_SHARED names no shared object: %s", wanted);
 	const char *found = file_of(dlsym(RTLD_DEFAULT, "malloc"));
-	REQUIRE(strncmp(found, wanted, (size_t)(end - wanted) + 3) == 0, "malloc comes from %s, not from %s", found, wanted);
+	REQUIRE(strncmp(found, wanted, (size_t)(end - wanted) + 3) == 0, "malloc comes from %s, not from %s", found,
+		wanted);
 }
 
 /* A number from the command line. */
@@ -189,7 +191,8 @@ static inline void reap(pid_t child)
 	while (got < 0 && errno == EINTR);
 	REQUIRE(got == child, "waitpid: %s", strerror(errno));
 	REQUIRE(!WIFSIGNALED(status), "child %d died of signal %d", (int)child, WTERMSIG(status));
-	REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d ended with status %d", (int)child, WEXITSTATUS(status));
+	REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child %d ended with status %d", (int)child,
+		WEXITSTATUS(status));
 }
 
 #endif

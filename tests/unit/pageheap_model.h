@@ -8,8 +8,7 @@
 #ifndef TIERMALLOC_TESTS_UNIT_PAGEHEAP_MODEL_H
 #define TIERMALLOC_TESTS_UNIT_PAGEHEAP_MODEL_H
 
-#include <sys/resource.h>
-
+#include "address_limit.h"
 #include "base/bits.h"
 #include "base/os.h"
 #include "pageheap/heap_state.h"
@@ -214,20 +213,6 @@ UNUSED static void model_free_all(void)
 	model_check_all();
 }
 
-/*
- * With a limit on addresses whole hugepages are unmapped instead of released. This one is far above what any
- * build needs.
- */
-UNUSED static void make_addresses_scarce(bool scarce)
-{
-	struct rlimit limit;
-
-	assert_int_equal(getrlimit(RLIMIT_AS, &limit), 0);
-	limit.rlim_cur = scarce ? (rlim_t)1 << 50 : limit.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
-	assert_int_equal(os_addresses_are_scarce(), scarce);
-}
-
 /* Takes hugepages, from this run of the model on, until none that has addresses is wholly free. */
 UNUSED static void model_use_up_free(struct run *run)
 {
@@ -246,10 +231,10 @@ UNUSED static void model_use_up_free(struct run *run)
 UNUSED static void model_unmap_all(void)
 {
 	model_use_up_free(model.runs);
-	make_addresses_scarce(true);
+	assert_true(make_addresses_scarce(true));
 	model_free_all();
 	pageheap_release(0);
-	make_addresses_scarce(false);
+	assert_true(make_addresses_scarce(false));
 	assert_int_equal(heap_statistics().mapped, 0);
 }
 

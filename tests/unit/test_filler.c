@@ -206,12 +206,39 @@ static void fullest_first(void **unused)
 	take_out(1);
 }
 
+/* Of hugepages in one list those with backed free pages come first, whatever happens to them there. */
+static void backed_first(void **unused)
+{
+	size_t first;
+
+	(void)unused;
+	for (size_t number = 0; number < 3; number++)
+		use_first(number, PAGES_FEW_OBJECTS, HUGEPAGE_PAGES - 8);
+	for (size_t backed = 0; backed < 3; backed++) {
+		for (size_t number = 0; number < 3; number++) {
+			records[number].released_count = number == backed ? 0 : 8;
+			filler_update(number);
+		}
+		assert_int_equal(filler_find(PAGES_FEW_OBJECTS, 8, 1, &first), backed);
+		assert_int_equal(filler_emptiest_backed(), backed);
+		records[backed].released_count = 8;
+		filler_update(backed);
+		assert_int_equal(filler_emptiest_backed(), NO_HUGEPAGE);
+	}
+	for (size_t number = 0; number < 3; number++)
+		take_out(number);
+	/* One that is in no list stays out. */
+	filler_update(0);
+	assert_int_equal(filler_find(PAGES_FEW_OBJECTS, 1, 1, &first), NO_HUGEPAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_records),
 		cmocka_unit_test(tightest_first),
 		cmocka_unit_test(fullest_first),
+		cmocka_unit_test(backed_first),
 	};
 
 	state = seed_of_run("filler");

@@ -382,7 +382,7 @@ static void test_report_says_the_same(void **state)
 	assert_int_equal(reported(buffer, "  in use\n"), tm_malloc_usable_size(small) + 3 * MIB);
 	assert_int_equal(reported(buffer, "  of these, large blocks\n"), 3 * MIB);
 	assert_int_equal(reported(buffer, "= pages in use\n"),
-			 reported(buffer, "  in use\n") + reported(buffer, "  cached by threads\n") +
+			 reported(buffer, "  in use\n") + reported(buffer, "  in caches of threads or CPUs\n") +
 				 reported(buffer, "  in transfer caches\n") + reported(buffer, "  free in spans\n") +
 				 reported(buffer, "  tails of spans\n"));
 	assert_int_equal(reported(buffer, "= heap mapped\n"), reported(buffer, "= pages in use\n") + reported(buffer, "  free pages\n") +

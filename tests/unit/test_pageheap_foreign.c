@@ -6,7 +6,7 @@
 
 #include "pageheap_model.h"
 
-#define FOREIGN_BYTES ((size_t)8192)
+#define FOREIGN_BYTES maximum(8192, os_page_size())
 
 struct foreign {
 	uintptr_t address;
@@ -96,7 +96,7 @@ static void in_large_run(void **unused)
 	(void)unused;
 	use_up_free();
 	top = heap.top;
-	foreign = put(top + 5, 4096 * 7);
+	foreign = put(top + 5, 7 * os_page_size());
 	take(&run[0], 9 * HUGEPAGE_PAGES, false);
 	assert_int_equal(page_of(run[0].address) / HUGEPAGE_PAGES, top + 6);
 	take(&run[1], 5 * HUGEPAGE_PAGES, false);
@@ -140,7 +140,7 @@ static void many_in_a_row(void **unused)
 	use_up_free();
 	top = heap.top;
 	for (size_t i = 0; i < COUNT_OF(foreign); i++)
-		foreign[i] = put(top + 2 * i + 1, 4096 * i);
+		foreign[i] = put(top + 2 * i + 1, i * os_page_size() % (HUGEPAGE_SIZE - FOREIGN_BYTES));
 	take(&run[0], 2 * HUGEPAGE_PAGES, false);
 	assert_true(page_of(run[0].address) / HUGEPAGE_PAGES >= top + 2 * COUNT_OF(foreign));
 	/* Those between serve. */
@@ -186,12 +186,12 @@ static void given_back_and_taken(void **unused)
 	take(run, 4 * HUGEPAGE_PAGES, false);
 	number = page_of(run->address) / HUGEPAGE_PAGES;
 	model_free(run);
-	make_addresses_scarce(true);
+	assert_true(make_addresses_scarce(true));
 	pageheap_release(0);
-	make_addresses_scarce(false);
+	assert_true(make_addresses_scarce(false));
 	for (size_t i = 0; i < 4; i++)
 		assert_int_equal(hugepage_records[number + i].state, HUGEPAGE_UNMAPPED);
-	foreign = put(number + 2, 4096);
+	foreign = put(number + 2, os_page_size());
 	take(run, 4 * HUGEPAGE_PAGES, false);
 	assert_beside(run, &foreign);
 	assert_untouched(&foreign);
@@ -214,10 +214,10 @@ static void in_the_class_map(void **unused)
 
 	(void)unused;
 	/* The first entry of the class map that is not mapped. */
-	border = (uintptr_t)page_class_offset(heap.top * HUGEPAGE_PAGES) & ~(uintptr_t)4095;
+	border = (uintptr_t)page_class_offset(heap.top * HUGEPAGE_PAGES) & ~(os_page_size() - 1);
 	while (resident_pages(border, 1) != SIZE_MAX)
-		border += 4096;
-	foreign = mmap((void *)border, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		border += os_page_size();
+	foreign = mmap((void *)border, os_page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	assert_int_equal((uintptr_t)foreign, border);
 	/* Reaches beyond what is covered; not touched, so that it costs nothing. */
 	request.pages = ((border - (uintptr_t)page_class_offset(0)) / sizeof(uint16_t)) + 1;
@@ -228,7 +228,7 @@ static void in_the_class_map(void **unused)
 	model_check_all();
 	take(&model.runs[0], 20, false);
 	model_free_all();
-	munmap(foreign, 4096);
+	munmap(foreign, os_page_size());
 	assert_true(pageheap_allocate(&request, &run));
 	assert_true(heap_statistics().map_bytes > before.map_bytes);
 	pageheap_free(run.address, request.pages, false);

@@ -193,6 +193,19 @@ static void long_pause(void **unused)
 	assert_true(heap_statistics().free <= BASE_LIMIT);
 }
 
+/* However much is taken again within the second, no more is kept than was in use at a time. */
+static void regret_follows_demand(void **unused)
+{
+	(void)unused;
+	for (int round = 0; round < 100; round++) {
+		swing(40 * MEBIBYTE);
+		/* What is kept goes back, so that the next round regrets it again. */
+		pageheap_release(0);
+	}
+	assert_true(heap_statistics().release_limit > BASE_LIMIT);
+	assert_true(heap_statistics().release_limit <= BASE_LIMIT + 40 * MEBIBYTE);
+}
+
 /* A peak now and then goes back each time: what is taken again later than a second after is not regretted. */
 static void slow_swings(void **unused)
 {
@@ -295,11 +308,11 @@ static void scarce_addresses(void **unused)
 	model_use_up_free(&model.runs[2]);
 	take(&model.runs[0], 32 * MEBIBYTE);
 	address = model.runs[0].address;
-	make_addresses_scarce(true);
+	assert_true(make_addresses_scarce(true));
 	model_free(&model.runs[0]);
 	assert_true(heap_statistics().free <= BASE_LIMIT + heap_statistics().used / 8);
 	pageheap_release(0);
-	make_addresses_scarce(false);
+	assert_true(make_addresses_scarce(false));
 	assert_int_equal(heap_statistics().free, 0);
 	for (size_t at = 0; at < 32 * MEBIBYTE; at += HUGEPAGE_SIZE)
 		assert_int_equal(resident_pages(address + at, os_page_size()), SIZE_MAX);
@@ -322,9 +335,9 @@ static void scarce_addresses_without_memory(void **unused)
 	left = model.runs[0].address;
 	assert_true(model_move(&model.runs[0], model.runs[0].pages));
 	assert_int_not_equal(resident_pages(left, HUGEPAGE_SIZE), SIZE_MAX);
-	make_addresses_scarce(true);
+	assert_true(make_addresses_scarce(true));
 	pageheap_release(0);
-	make_addresses_scarce(false);
+	assert_true(make_addresses_scarce(false));
 	assert_int_equal(resident_pages(left, os_page_size()), SIZE_MAX);
 	assert_int_equal(heap_statistics().whole_free_hugepages, 0);
 	assert_int_equal(heap_statistics().mapped, 4 * HUGEPAGE_SIZE);
@@ -416,6 +429,7 @@ int main(void)
 		RELEASE_TEST(limits),
 		RELEASE_TEST(fast_swings),
 		RELEASE_TEST(long_pause),
+		RELEASE_TEST(regret_follows_demand),
 		RELEASE_TEST(slow_swings),
 		RELEASE_TEST(small_swings),
 		RELEASE_TEST(clock_wraps),

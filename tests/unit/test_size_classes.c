@@ -44,7 +44,7 @@ static void test_fields(void **state)
 
 	(void)state;
 	assert_memory_equal(&size_classes[0], &none, sizeof(none));
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
 		const struct size_class *info = &size_classes[class];
 
 		assert_int_equal(info->size % 8, 0);
@@ -64,7 +64,7 @@ static void test_fields(void **state)
 static void test_index_at_every_offset(void **state)
 {
 	(void)state;
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
 		const struct size_class *info = &size_classes[class];
 
 		for (uint64_t offset = 0; offset < info->span_bytes; offset++) {
@@ -77,7 +77,7 @@ static void test_index_at_every_offset(void **state)
 static unsigned expected_aligned_class(size_t alignment, unsigned class)
 {
 	while (class != 0 && class < CLASS_COUNT && size_classes[class].size % alignment != 0)
-		class++;
+		class ++;
 	return class < CLASS_COUNT ? class : 0;
 }
 
@@ -86,7 +86,7 @@ static void test_aligned_classes(void **state)
 	(void)state;
 	assert_int_equal((size_t)16 << (ALIGNED_CLASS_ROWS - 1), PAGE_SIZE);
 	for (unsigned row = 0; row < ALIGNED_CLASS_ROWS; row++) {
-		for (unsigned class = 0; class < CLASS_COUNT; class++)
+		for (unsigned class = 0; class < CLASS_COUNT; class ++)
 			assert_int_equal(aligned_class[row][class], expected_aligned_class((size_t)16 << row, class));
 	}
 }
@@ -94,7 +94,7 @@ static void test_aligned_classes(void **state)
 static void test_closed_cache(void **state)
 {
 	(void)state;
-	for (unsigned class = 0; class < CLASS_COUNT; class++) {
+	for (unsigned class = 0; class < CLASS_COUNT; class ++) {
 		assert_ptr_equal(closed_cache.top[class], CLOSED_TOP);
 		assert_ptr_equal(closed_cache.limit[class], CLOSED_TOP);
 	}
@@ -120,7 +120,7 @@ static void check_block(size_t size, size_t expected)
 static void test_malloc_uses_the_tables(void **state)
 {
 	(void)state;
-	for (unsigned class = 1; class < CLASS_COUNT; class++) {
+	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
 		size_t size = size_classes[class].size;
 
 		if (size > LARGEST_CLASS_SIZE || class_of_size(size) != class)

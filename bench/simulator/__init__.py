@@ -1,0 +1,1 @@
+"""What bench/simulate.py is made of, beside the programs in C."""
