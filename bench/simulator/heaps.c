@@ -3,10 +3,15 @@
 
 #include <string.h>
 
-/* As the trace has it, also if this heap would not have let the central tier keep so much: the spans are in use in it. */
+/*
+ * As the trace has it, also if this heap would not have let the central tier keep so much: the spans are in use in it.
+ * A trace does not tell those that are used again from those that go: all count as used again.
+ */
 static void set_spare(size_t pages)
 {
-	pageheap_spare_remove(pageheap_spare() - pages);
+	size_t before = pageheap_spare();
+
+	pageheap_spare_remove(before - pages, pages < before);
 }
 
 static const struct page_heap own_heap = {

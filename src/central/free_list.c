@@ -115,13 +115,13 @@ static inline bool keep_empty(struct free_list *list, struct span *span)
 }
 
 /* A span that was kept is used again, or goes. */
-static inline void end_keeping(struct free_list *list, struct span *span)
+static inline void end_keeping(struct free_list *list, struct span *span, bool reused)
 {
 	if (!span->kept)
 		return;
 	span->kept = false;
 	list->kept--;
-	pageheap_spare_remove(span->pages);
+	pageheap_spare_remove(span->pages, reused);
 }
 
 /* A span goes. */
@@ -298,7 +298,7 @@ static size_t take_listed(struct free_list *list, uint32_t size, void **end, siz
 
 		if (span == NULL)
 			break;
-		end_keeping(list, span);
+		end_keeping(list, span, true);
 		taken += take_from_span(span, size, end - taken, count - taken);
 		if (span->free == 0)
 			occupancy_remove(&list->occupancy, span);
@@ -339,7 +339,7 @@ static struct span *leave_kept(struct free_list *list)
 		return NULL;
 	while (!span->kept)
 		span = span->next;
-	end_keeping(list, span);
+	end_keeping(list, span, false);
 	leave(list, span);
 	span->next = NULL;
 	return span;

@@ -46,8 +46,11 @@ struct demand {
  */
 #define VISITS_PER_LOOK 4
 
-/* Each so many visits, the page heap is told the time. */
-#define VISITS_PER_TICK 512
+/*
+ * Each so many visits, the clock is looked at (frontend_tick): often enough that a program with a few thousand small
+ * blocks a second does it several times in one, rarely enough that it is no part of a visit's time.
+ */
+#define VISITS_PER_TICK 16
 
 /*
  * The objects of a cache line: fewer are not taken from the central tier, because another thread would get the others,

@@ -10,12 +10,16 @@
 
 #include "base/message.h"
 #include "base/options.h"
+#include "base/os.h"
 #include "base/rseq.h"
 #include "central/central.h"
 #include "frontend/cpu_cache.h"
 #include "frontend/slab.h"
 #include "frontend/thread_cache.h"
 #include "pageheap/pageheap.h"
+
+/* What follows from the time is not more exact than this; and the page heap's lock is not taken more often for it. */
+#define MILLISECONDS_PER_TICK 25
 
 static bool per_cpu;
 
@@ -170,6 +174,13 @@ COLD _Noreturn void frontend_freed_twice(unsigned class, void *object, const cha
 
 void frontend_tick(void)
 {
+	static uint64_t last_tick;
+	uint64_t last = load_relaxed(&last_tick);
+	uint64_t now = os_milliseconds();
+
+	if (now - last < MILLISECONDS_PER_TICK ||
+	    !__atomic_compare_exchange_n(&last_tick, &last, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		return;
 	pageheap_tick();
 	if (!pageheap_spare_fits())
 		central_give_back_empty(false);

@@ -64,7 +64,7 @@ void frontend_before_vfork(void);
 /* Lets the thread, which leaves the door, go past it from now on. */
 void frontend_open_fast_paths(void);
 
-/* From time to time: what the tiers below have to do then. */
+/* Called now and then: what the tiers below have to do from time to time. */
 void frontend_tick(void);
 
 /* Gives back everything that this thread's cache holds. Returns bytes. The thread goes on with an empty cache. */

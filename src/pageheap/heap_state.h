@@ -48,14 +48,15 @@ void heap_leave_free(size_t number);
 /* Gives memory back after a free, as the rule in release.c says. */
 void release_after_free(void);
 
+/* Told of each run that is taken (given back). */
+void release_note_taken(size_t pages);
+void release_note_freed(void);
+
 /* Gives back until at most so many backed free pages are left. */
 size_t release_down_to(size_t pages);
 
 /* Gives back the backed ones among these free pages of a hugepage, to have them read zero. */
 void release_range(size_t number, size_t first, size_t count);
-
-/* Told of pages that were taken into use and had been released before, in this hugepage. */
-void release_note_taken(const struct hugepage *hugepage, size_t pages);
 
 /*
  * How many pages from the first of a run on to make resident at once, the run's own `count` ones first: those behind it

@@ -27,14 +27,13 @@ struct hugepage {
 	uint64_t released[HUGEPAGE_WORDS]; /* free and not backed */
 	uint32_t next;                     /* in the filler's list: hugepage number + 1, 0 ends it */
 	uint32_t previous;
-	uint32_t released_at; /* milliseconds (see release.c) of the last release of pages in here; 0: never */
 	uint16_t used_count;
 	uint16_t released_count;
 	uint16_t longest; /* pages in the longest free range */
 	uint16_t list;    /* the filler's list it is in, plus 1; 0: none */
 	uint8_t state;    /* enum hugepage_state */
 	uint8_t kind;     /* enum page_kind, while partly used */
-	bool growing;     /* something in here is likely to grow: others take their pages from the ends of free ranges */
+	bool growing; /* something in here is likely to grow: others take their pages from the ends of free ranges */
 };
 
 /* Free pages that are backed. */

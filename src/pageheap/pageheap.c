@@ -59,8 +59,6 @@ static size_t take_pages(size_t number, size_t first, size_t count, enum page_ki
 	} else {
 		filler_remove(number);
 	}
-	if (released != 0)
-		release_note_taken(hugepage, released);
 	range = bits_clear_run_around(hugepage->used, HUGEPAGE_PAGES, first);
 	bits_set_range(hugepage->used, first, count);
 	if (range == hugepage->longest)
@@ -124,6 +122,7 @@ static bool take_run(size_t page, size_t pages, enum page_kind kind)
 		page += part.count;
 		pages -= part.count;
 	}
+	release_note_taken(total);
 	return released == total;
 }
 
@@ -136,6 +135,7 @@ static void return_run(size_t page, size_t pages, bool released)
 		page += part.count;
 		pages -= part.count;
 	}
+	release_note_freed();
 }
 
 /* Hugepages below `end` that were passed over count as available, unmapped. */

@@ -57,11 +57,12 @@ void pageheap_tick(void);
 void pageheap_set_release_limit(size_t bytes);
 
 /*
- * Empty spans that the central tier keeps count against what the page heap may keep. Add: false if they would not
- * fit. Fits: whether they still do, as the amount changes. All without the lock.
+ * Empty spans that the central tier keeps count against what the page heap may keep, and are no demand. Add: false if
+ * they would not fit. Remove: `reused`, or to be given back. Fits: whether they still do, as the amount changes. All
+ * without the lock.
  */
 bool pageheap_spare_add(size_t pages);
-void pageheap_spare_remove(size_t pages);
+void pageheap_spare_remove(size_t pages, bool reused);
 bool pageheap_spare_fits(void);
 
 struct pageheap_statistics {

@@ -29,7 +29,6 @@ size_t populate_choose(size_t number, size_t first, size_t count)
 		return 0;
 	stop = minimum(bits_next_clear(hugepage->released, end, HUGEPAGE_PAGES), first + step);
 	if (stop > end) {
-		release_note_taken(hugepage, stop - end);
 		bits_clear_range(hugepage->released, end, stop - end);
 		hugepage->released_count = (uint16_t)(hugepage->released_count - (stop - end));
 		heap.released -= stop - end;

@@ -1,50 +1,44 @@
 /*
  * Giving memory back: how much free memory the heap keeps, and what it gives back first.
  *
- * The rule: free memory may be kept up to `base` bytes and an eighth of what is in use, plus the *regret*: the
- * bytes that were taken into use again within a second of being given back, as far as that is a noticeable part of
- * the second's work. A program whose demand swings so fast pays for the first swings and is then left alone; the
- * regret halves every second, and is never more than has lately been in use at a time: to keep more serves no demand
- * (vectors that grow and move, 312 MiB in use at most, made the heap hold 2190 MiB without that bound, 519 with it). What exceeds the rule goes back at once, from the free that caused it or from the
- * next tick of a slow path: no thread is needed. Whole free hugepages go first, the highest before the others, then
- * free pages of partly used ones.
+ * Free memory is kept for the demand that is to be expected, by what it has lately been (history.h):
  *
- * Empty spans that the central tier keeps count as well (pageheap_spare_add).
+ * - `retain` bytes always;
+ * - as much as was taken in the last seconds (HISTORY_PEAK), up to SLACK and an eighth of what is in use: the come and go
+ *   of a program at work. A program that does little gets down to `retain`;
+ * - as much as the demand has fallen and risen again in the last moments (HISTORY_DECAY): a program that takes and frees the
+ *   same again and again pays for the first times and is then left alone;
+ * - in partly used hugepages, which are whole no longer once a part is given back: as much as would bring the demand to
+ *   its peak of the last seconds (HISTORY_PEAK), or as it has swung in the last minutes (HISTORY_TREND), up to half of what
+ *   is in use. So steady programs keep their hugepages whole, and one whose demand has collapsed does not keep them all.
+ *
+ * What exceeds that goes back at once, from the free that caused it or from the next tick of a slow path: no thread is
+ * needed. Whole free hugepages go first, the highest before the others, then free pages of partly used ones, from the
+ * emptiest on. Empty spans that the central tier keeps count as kept (pageheap_spare_add).
  *
  * Where address space itself is scarce, whole hugepages are unmapped instead. All under the page heap's lock.
  */
 #include "base/options.h"
 #include "base/os.h"
 #include "pageheap/heap_state.h"
+#include "pageheap/history.h"
 
-#define REGRET_WINDOW_MS 1000
+/* The come and go of small programs: two hugepages. */
+#define SLACK ((size_t)4 << 20 >> PAGE_SHIFT)
 
-/*
- * Taken again within a second without regret: giving so much back and faulting it in again costs some 1.5 ms, or 0.15 %
- * of the second. (With 64 MiB here, 100,000 objects of 256 bytes that were taken and freed in turn cost 97 ns each in
- * the first rounds instead of 35; settled, 26.)
- */
-#define UNREGRETTED ((size_t)4 << 20)
-
-#define USED_SHARE 8
+/* Shares of the pages in use: of what is kept, and of that in partly used hugepages. */
+#define KEPT_SHARE   8
+#define BROKEN_SHARE 2
 
 static struct {
 	size_t base_pages;
-	size_t regret_pages;
-	size_t retaken_pages;      /* in the present second */
-	size_t demand_pages;       /* most that was in use when memory was taken again; halves as the regret does */
-	uint32_t regret_halved_at; /* milliseconds; the present second began then */
-	size_t spare_pages;        /* empty spans kept above; atomic, as the next one */
-	size_t keep_pages;         /* base and regret */
-	bool useless;              /* the system refuses (locked memory): tried again at the next tick */
+	size_t spare_pages; /* empty spans kept above; atomic, as the next two */
+	size_t spare_taken; /* pages of them that were used again, since the last look at the history */
+	size_t keep_pages;  /* as of that look */
+	size_t keep_share;  /* beyond that, not by empty spans */
+	size_t keep_unbroken;
+	bool useless; /* the system refuses (locked memory): tried again at the next tick */
 } release = {.base_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT, .keep_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT};
-
-static void set_keep(size_t base, size_t regret)
-{
-	release.base_pages = base;
-	release.regret_pages = regret;
-	store_relaxed(&release.keep_pages, base + regret);
-}
 
 bool pageheap_spare_fits(void)
 {
@@ -59,9 +53,11 @@ bool pageheap_spare_add(size_t pages)
 	return true;
 }
 
-void pageheap_spare_remove(size_t pages)
+void pageheap_spare_remove(size_t pages, bool reused)
 {
 	__atomic_fetch_sub(&release.spare_pages, pages, __ATOMIC_RELAXED);
+	if (reused)
+		__atomic_fetch_add(&release.spare_taken, pages, __ATOMIC_RELAXED);
 }
 
 size_t pageheap_spare(void)
@@ -74,46 +70,58 @@ size_t release_base_pages(void)
 	return release.base_pages;
 }
 
+/* Pages that somebody needs. */
+static size_t demand_now(void)
+{
+	return heap.used - minimum(heap.used, load_relaxed(&release.spare_pages));
+}
+
+void release_note_taken(size_t pages)
+{
+	history_note_taken(pages, demand_now());
+}
+
+void release_note_freed(void)
+{
+	history_note_freed(demand_now());
+}
+
 /* What the page heap itself may keep. */
 static size_t keep_here(void)
 {
 	size_t spare = load_relaxed(&release.spare_pages);
 
-	return release.keep_pages > spare ? release.keep_pages - spare : 0;
+	return (release.keep_pages > spare ? release.keep_pages - spare : 0) + release.keep_share;
 }
 
-/* Milliseconds in 32 bits, never 0; differences stay right when they wrap. */
-static uint32_t now(void)
+/* A program whose demand has fallen so far is not about to come back to where it was. */
+static bool has_collapsed(const struct demand *lately, size_t demand)
 {
-	return (uint32_t)os_milliseconds() | 1;
+	return demand < lately->most / 2;
 }
 
-static void age_regret(uint32_t time)
+static void look_at_history(void)
 {
-	uint32_t windows = (time - release.regret_halved_at) / REGRET_WINDOW_MS;
+	uint32_t time = (uint32_t)os_milliseconds();
+	size_t demand = demand_now();
+	size_t moments_swing;
+	size_t minutes_swing;
+	struct demand lately;
+	size_t work = 0;
+	size_t unbroken = 0;
 
-	if (windows == 0)
-		return;
-	set_keep(release.base_pages, windows < 32 ? release.regret_pages >> windows : 0);
-	release.demand_pages = windows < 32 ? release.demand_pages >> windows : 0;
-	release.retaken_pages = 0;
-	release.regret_halved_at = time;
-}
-
-void release_note_taken(const struct hugepage *hugepage, size_t pages)
-{
-	uint32_t time;
-
-	if (hugepage->released_at == 0)
-		return;
-	time = now();
-	if (time - hugepage->released_at >= REGRET_WINDOW_MS)
-		return;
-	age_regret(time);
-	release.retaken_pages += pages;
-	release.demand_pages = maximum(release.demand_pages, heap.used + pages);
-	if (release.retaken_pages > UNREGRETTED >> PAGE_SHIFT)
-		set_keep(release.base_pages, minimum(release.regret_pages + pages, release.demand_pages));
+	history_note_taken(__atomic_exchange_n(&release.spare_taken, 0, __ATOMIC_RELAXED), demand);
+	history_note_freed(demand);
+	moments_swing = history_fast_swing(HISTORY_DECAY, time);
+	minutes_swing = history_slow_swing(HISTORY_TREND, time);
+	lately = history_read(HISTORY_PEAK, time);
+	if (!has_collapsed(&lately, demand)) {
+		work = lately.taken;
+		unbroken = minimum(maximum(lately.most - demand, minutes_swing), demand / BROKEN_SHARE);
+	}
+	release.keep_share = minimum(work, demand / KEPT_SHARE);
+	store_relaxed(&release.keep_pages, maximum(maximum(release.base_pages, minimum(work, SLACK)), moments_swing));
+	release.keep_unbroken = unbroken;
 }
 
 struct page_slice kernel_slice(size_t first, size_t count)
@@ -137,7 +145,6 @@ static void note_released(struct hugepage *hugepage, size_t first, size_t count)
 
 	bits_set_range(hugepage->released, first, count);
 	hugepage->released_count = (uint16_t)(hugepage->released_count + gained);
-	hugepage->released_at = now();
 	heap.released += gained;
 	heap.released_total += gained << PAGE_SHIFT;
 }
@@ -146,7 +153,6 @@ void release_range(size_t number, size_t first, size_t count)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 	struct page_slice slice = kernel_slice(first, count);
-	uint32_t released_at = hugepage->released_at;
 	bool whole = hugepage->used_count == 0;
 
 	if (slice.count == bits_count_range(hugepage->released, slice.first, slice.count) ||
@@ -158,8 +164,6 @@ void release_range(size_t number, size_t first, size_t count)
 	if (whole)
 		heap_enter_free(number);
 	filler_update(number);
-	/* Not a release whose undoing would be regretted. */
-	hugepage->released_at = released_at;
 }
 
 /* Gives back a whole free hugepage. Returns pages. */
@@ -258,17 +262,18 @@ size_t release_down_to(size_t pages)
 
 void release_after_free(void)
 {
-	size_t keep = keep_here() + heap.used / USED_SHARE;
+	size_t keep;
 
-	if (likely(heap_backed_free() <= keep))
+	if (likely(heap_backed_free() + load_relaxed(&release.spare_pages) <= release.base_pages) || release.useless)
 		return;
-	age_regret(now());
-	keep = keep_here() + heap.used / USED_SHARE;
-	if (heap_backed_free() <= keep || release.useless)
+	look_at_history();
+	keep = keep_here();
+	if (heap_backed_free() <= keep)
 		return;
 	release_whole_down_to(keep > partial_backed() ? keep - partial_backed() : 0);
-	/* Of partly used hugepages a quarter more, so that the next free does not look for one page again. */
-	if (heap_backed_free() > keep)
+	keep = maximum(keep, release.keep_unbroken);
+	/* A quarter more, so that the next free does not look for one page again. */
+	if (partial_backed() > keep)
 		release_partial_down_to(keep - keep / 4);
 }
 
@@ -276,7 +281,7 @@ void pageheap_tick(void)
 {
 	lock_acquire(&heap.lock);
 	release.useless = false;
-	age_regret(now());
+	look_at_history();
 	release_after_free();
 	heap_report(&(struct page_event){.kind = PAGE_TICK});
 	lock_release(&heap.lock);
@@ -313,7 +318,8 @@ size_t pageheap_release(size_t keep)
 void pageheap_set_release_limit(size_t bytes)
 {
 	lock_acquire(&heap.lock);
-	set_keep(bytes >> PAGE_SHIFT, release.regret_pages);
+	release.base_pages = bytes >> PAGE_SHIFT;
+	look_at_history();
 	heap_report(&(struct page_event){.kind = PAGE_LIMIT, .pages = release.base_pages});
 	lock_release(&heap.lock);
 }

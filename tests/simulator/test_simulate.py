@@ -68,7 +68,7 @@ class HandMade(SimulatorTest):
         self.assertEqual(self.run_events(("limit", size), *events, ("release", 1))["end"]["resident"], 0)
 
     def test_the_clock_is_the_traces(self):
-        """What is taken again within a second is kept the next time, and no longer than the regret lasts."""
+        """What is taken again within a second is kept the next time, and no longer than it swings."""
         size = 16 * self.per_hugepage
         swing = (("allocate", 0, size), ("free", 0, size))
         events = (("limit", 0), *swing * 3, ("tick",))
@@ -76,14 +76,14 @@ class HandMade(SimulatorTest):
         self.assertEqual(self.run_events(*events, ("time", 60000), ("tick",))["end"]["resident"], 0)
 
     def test_intact(self):
-        """Half of a hugepage stays in use while the other is given back."""
+        """Half of a hugepage stays in use while the other is given back, when nothing more has been in use for a while."""
         half = self.per_hugepage // 2
         events = (("limit", 0), ("allocate", 0, half, {"flags": FEW}), ("allocate", half, half, {"flags": FEW}))
         self.assertEqual(self.run_events(*events)["end"]["intact"], HUGEPAGE)
-        found = self.run_events(*events, ("free", half, half), ("tick",))
+        found = self.run_events(*events, ("free", half, half), ("time", 10000), ("tick",))
         self.assertEqual((found["end"]["used"], found["end"]["resident"], found["end"]["intact"]),
                          (HUGEPAGE // 2, HUGEPAGE // 2, 0))
-        again = self.run_events(*events, ("free", half, half), ("tick",), ("free", 0, half), ("tick",),
+        again = self.run_events(*events, ("free", half, half), ("time", 10000), ("tick",), ("free", 0, half), ("tick",),
                                 ("allocate", 0, half, {"flags": FEW}))
         self.assertEqual(again["end"]["intact"], HUGEPAGE // 2)
 
