@@ -145,9 +145,11 @@ static void after_in_child(void)
 		else
 			lock_adopt_in_child(lock);
 	}
-	/* Not in the middle of a change of the registry. */
+	/* Not in the middle of a change of the registry, nor of one of the page heap. */
 	if (forking.holdings.lock[FRONTEND_LOCK] == LOCK_TAKEN)
 		frontend_forget_other_threads();
+	if (forking.holdings.lock[PAGEHEAP_LOCK] == LOCK_TAKEN)
+		pageheap_adopt_in_child();
 	recording_begin_anew_in_child();
 	page_trace_begin_anew_in_child(forking.holdings.lock[PAGEHEAP_LOCK] == LOCK_TAKEN);
 	stdio(_IO_list_resetlock);

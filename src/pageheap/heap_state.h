@@ -18,6 +18,7 @@ struct heap_state {
 	size_t mapped;          /* hugepages */
 	size_t whole_free;      /* mapped hugepages that are wholly free */
 	size_t used;            /* pages, as the next ones */
+	size_t transit;         /* of them on their way to the system (give_back.h) */
 	size_t released;
 	size_t whole_backed; /* backed pages in wholly free hugepages */
 	uint64_t released_total;
@@ -45,15 +46,18 @@ static inline void heap_report(const struct page_event *event)
 void heap_enter_free(size_t number);
 void heap_leave_free(size_t number);
 
-/* Gives memory back after a free, as the rule in release.c says. */
+/* Takes pages of one mapped hugepage into use. Returns how many of them were released and so read zero. */
+size_t heap_take(size_t number, size_t first, size_t count, enum page_kind kind);
+
+/* Gives pages of one hugepage back to it; those in `released`, a set of the hugepage's pages, are not backed (NULL: all). */
+void heap_return(size_t number, size_t first, size_t count, const uint64_t *released);
+
+/* Gives memory back after a free, as the rule in release.c says. Leaves the lock while it calls the system. */
 void release_after_free(void);
 
 /* Told of each run that is taken (given back). */
 void release_note_taken(size_t pages);
 void release_note_freed(void);
-
-/* Gives back until at most so many backed free pages are left. */
-size_t release_down_to(size_t pages);
 
 /* Gives back the backed ones among these free pages of a hugepage, to have them read zero. */
 void release_range(size_t number, size_t first, size_t count);

@@ -45,8 +45,7 @@ void heap_leave_free(size_t number)
 	}
 }
 
-/* Takes pages of one mapped hugepage into use. Returns how many of them were released and so read zero. */
-static size_t take_pages(size_t number, size_t first, size_t count, enum page_kind kind)
+size_t heap_take(size_t number, size_t first, size_t count, enum page_kind kind)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 	size_t released = bits_count_range(hugepage->released, first, count);
@@ -72,8 +71,24 @@ static size_t take_pages(size_t number, size_t first, size_t count, enum page_ki
 	return released;
 }
 
-/* Gives pages of one hugepage back to it; `released` says that they are not backed. */
-static void return_pages(size_t number, size_t first, size_t count, bool released)
+/* Free pages are not backed: all of these, or those that are in a set of the hugepage's. */
+static void mark_released(struct hugepage *hugepage, size_t first, size_t count, const uint64_t *set)
+{
+	size_t before = bits_count_range(hugepage->released, first, count);
+	size_t gained;
+
+	if (set == NULL)
+		bits_set_range(hugepage->released, first, count);
+	for (size_t page = first; set != NULL && page < first + count; page++) {
+		if (bit_test(set, page))
+			bit_set(hugepage->released, page);
+	}
+	gained = bits_count_range(hugepage->released, first, count) - before;
+	hugepage->released_count = (uint16_t)(hugepage->released_count + gained);
+	heap.released += gained;
+}
+
+void heap_return(size_t number, size_t first, size_t count, const uint64_t *released)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 	size_t range;
@@ -84,11 +99,7 @@ static void return_pages(size_t number, size_t first, size_t count, bool release
 	hugepage->longest = (uint16_t)maximum(hugepage->longest, range);
 	hugepage->used_count = (uint16_t)(hugepage->used_count - count);
 	heap.used -= count;
-	if (released) {
-		bits_set_range(hugepage->released, first, count);
-		hugepage->released_count = (uint16_t)(hugepage->released_count + count);
-		heap.released += count;
-	}
+	mark_released(hugepage, first, count, released);
 	if (hugepage->used_count == 0)
 		heap_enter_free(number);
 	else
@@ -118,7 +129,7 @@ static bool take_run(size_t page, size_t pages, enum page_kind kind)
 	while (pages != 0) {
 		struct part part = part_at(page, pages);
 
-		released += take_pages(part.number, part.first, part.count, kind);
+		released += heap_take(part.number, part.first, part.count, kind);
 		page += part.count;
 		pages -= part.count;
 	}
@@ -128,10 +139,12 @@ static bool take_run(size_t page, size_t pages, enum page_kind kind)
 
 static void return_run(size_t page, size_t pages, bool released)
 {
+	static const uint64_t none[HUGEPAGE_WORDS];
+
 	while (pages != 0) {
 		struct part part = part_at(page, pages);
 
-		return_pages(part.number, part.first, part.count, released);
+		heap_return(part.number, part.first, part.count, released ? NULL : none);
 		page += part.count;
 		pages -= part.count;
 	}
@@ -415,8 +428,8 @@ void pageheap_free(uintptr_t address, size_t pages, bool remap)
 	lock_acquire(&heap.lock);
 	released = remap && kernel_aligned(address, pages) && os_map_over(address, pages << PAGE_SHIFT) == OS_DONE;
 	return_run(page_of(address), pages, released);
-	release_after_free();
 	heap_report(&(struct page_event){.kind = PAGE_FREED, .page = page_of(address), .pages = pages, .remap = remap});
+	release_after_free();
 	lock_release(&heap.lock);
 }
 
@@ -482,8 +495,8 @@ void pageheap_read_statistics(struct pageheap_statistics *statistics)
 	lock_acquire(&heap.lock);
 	*statistics = (struct pageheap_statistics){
 		.mapped = heap.mapped << HUGEPAGE_SHIFT,
-		.used = heap.used << PAGE_SHIFT,
-		.free = heap_backed_free() << PAGE_SHIFT,
+		.used = (heap.used - heap.transit) << PAGE_SHIFT,
+		.free = (heap_backed_free() + heap.transit) << PAGE_SHIFT,
 		.released = heap.released << PAGE_SHIFT,
 		.hugepages = heap.mapped,
 		.whole_free_hugepages = heap.whole_free,

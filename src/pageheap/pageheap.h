@@ -116,4 +116,7 @@ size_t pageheap_spare(void);
 /* For fork, which takes every lock. */
 struct lock *pageheap_lock(void);
 
+/* In a child, with the lock: what other threads were giving back to the system is free again. */
+void pageheap_adopt_in_child(void);
+
 #endif

@@ -20,6 +20,7 @@
  */
 #include "base/options.h"
 #include "base/os.h"
+#include "pageheap/give_back.h"
 #include "pageheap/heap_state.h"
 #include "pageheap/history.h"
 
@@ -73,7 +74,9 @@ size_t release_base_pages(void)
 /* Pages that somebody needs. */
 static size_t demand_now(void)
 {
-	return heap.used - minimum(heap.used, load_relaxed(&release.spare_pages));
+	size_t used = heap.used - heap.transit;
+
+	return used - minimum(used, load_relaxed(&release.spare_pages));
 }
 
 void release_note_taken(size_t pages)
@@ -138,74 +141,24 @@ static uintptr_t address_of(size_t number, size_t page)
 	return page_address(number * HUGEPAGE_PAGES + page);
 }
 
-static void note_released(struct hugepage *hugepage, size_t first, size_t count)
-{
-	size_t before = bits_count_range(hugepage->released, first, count);
-	size_t gained = count - before;
-
-	bits_set_range(hugepage->released, first, count);
-	hugepage->released_count = (uint16_t)(hugepage->released_count + gained);
-	heap.released += gained;
-	heap.released_total += gained << PAGE_SHIFT;
-}
-
 void release_range(size_t number, size_t first, size_t count)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 	struct page_slice slice = kernel_slice(first, count);
+	size_t before = bits_count_range(hugepage->released, slice.first, slice.count);
 	bool whole = hugepage->used_count == 0;
 
-	if (slice.count == bits_count_range(hugepage->released, slice.first, slice.count) ||
-	    os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) != OS_DONE)
+	if (slice.count == before || os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) != OS_DONE)
 		return;
 	if (whole)
 		heap_leave_free(number);
-	note_released(hugepage, slice.first, slice.count);
+	bits_set_range(hugepage->released, slice.first, slice.count);
+	hugepage->released_count = (uint16_t)(hugepage->released_count + slice.count - before);
+	heap.released += slice.count - before;
+	heap.released_total += (slice.count - before) << PAGE_SHIFT;
 	if (whole)
 		heap_enter_free(number);
 	filler_update(number);
-}
-
-/* Gives back a whole free hugepage. Returns pages. */
-static size_t release_whole(size_t number)
-{
-	struct hugepage *hugepage = &hugepage_records[number];
-	size_t pages = hugepage_backed_free(hugepage);
-	bool unmap = os_addresses_are_scarce();
-	enum os_result result;
-
-	result = unmap ? os_unmap(address_of(number, 0), HUGEPAGE_SIZE)
-		       : os_release(address_of(number, 0), HUGEPAGE_SIZE);
-	if (result != OS_DONE)
-		return 0;
-	heap_leave_free(number);
-	note_released(hugepage, 0, HUGEPAGE_PAGES);
-	if (unmap) {
-		hugepage->state = HUGEPAGE_UNMAPPED;
-		heap.mapped--;
-		heap.released -= HUGEPAGE_PAGES;
-	}
-	heap_enter_free(number);
-	return pages;
-}
-
-/* Gives back the free pages of a partly used hugepage. Returns pages. */
-static size_t release_partial(size_t number)
-{
-	struct hugepage *hugepage = &hugepage_records[number];
-	size_t before = hugepage->released_count;
-
-	for (size_t at = bits_next_clear(hugepage->used, 0, HUGEPAGE_PAGES); at < HUGEPAGE_PAGES;) {
-		size_t stop = bits_next_set(hugepage->used, at, HUGEPAGE_PAGES);
-		struct page_slice slice = kernel_slice(at, stop - at);
-
-		if (slice.count != bits_count_range(hugepage->released, slice.first, slice.count) &&
-		    os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) == OS_DONE)
-			note_released(hugepage, slice.first, slice.count);
-		at = bits_next_clear(hugepage->used, stop, HUGEPAGE_PAGES);
-	}
-	filler_update(number);
-	return hugepage->released_count - before;
 }
 
 /* The highest whole free hugepage with backed pages: reuse starts at the lowest. */
@@ -218,72 +171,104 @@ static size_t highest_backed(void)
 	return NO_HUGEPAGE;
 }
 
-static size_t release_whole_down_to(size_t keep)
-{
-	size_t total = 0;
-
-	while (heap.whole_backed > keep && !release.useless) {
-		size_t pages = release_whole(highest_backed());
-
-		total += pages;
-		release.useless = pages == 0;
-	}
-	return total;
-}
-
 static size_t partial_backed(void)
 {
 	return heap_backed_free() - heap.whole_backed;
 }
 
-static size_t release_partial_down_to(size_t keep)
+/* The highest free hugepages, until at most so many backed pages are left in such. */
+static void collect_whole(struct batch *batch, size_t keep)
+{
+	while (heap.whole_backed > keep && batch->count < PARTS_IN_BATCH)
+		batch_add(batch, highest_backed(), 0, HUGEPAGE_PAGES);
+}
+
+/* Free pages of one partly used hugepage. False: there were none that could be given back by themselves. */
+static bool collect_from(struct batch *batch, size_t number)
+{
+	const struct hugepage *hugepage = &hugepage_records[number];
+	size_t before = batch->count;
+
+	for (size_t at = bits_next_clear(hugepage->used, 0, HUGEPAGE_PAGES);
+	     at < HUGEPAGE_PAGES && batch->count < PARTS_IN_BATCH;) {
+		size_t stop = bits_next_set(hugepage->used, at, HUGEPAGE_PAGES);
+		struct page_slice slice = kernel_slice(at, stop - at);
+
+		if (slice.count != bits_count_range(hugepage->released, slice.first, slice.count))
+			batch_add(batch, number, slice.first, slice.count);
+		at = bits_next_clear(hugepage->used, stop, HUGEPAGE_PAGES);
+	}
+	return batch->count != before;
+}
+
+/* The emptiest hugepages' free pages, until at most so many backed ones are left in partly used hugepages. */
+static void collect_partial(struct batch *batch, size_t keep)
+{
+	while (partial_backed() > keep && batch->count < PARTS_IN_BATCH) {
+		size_t number = filler_emptiest_backed();
+
+		if (number == NO_HUGEPAGE || !collect_from(batch, number))
+			return;
+	}
+}
+
+/*
+ * Gives back until at most so many pages are left in whole free, and in partly used hugepages. Leaves the lock while it
+ * does.
+ */
+static size_t release_down_to(size_t whole, size_t partial)
 {
 	size_t total = 0;
 
-	while (partial_backed() > keep && !release.useless) {
-		size_t number = filler_emptiest_backed();
-		size_t pages = number == NO_HUGEPAGE ? 0 : release_partial(number);
+	for (;;) {
+		struct batch batch;
+		size_t pages;
 
+		batch.unmap = os_addresses_are_scarce();
+		batch.count = 0;
+		collect_whole(&batch, whole);
+		if (batch.count == 0) {
+			batch.unmap = false;
+			collect_partial(&batch, partial);
+		}
+		if (batch.count == 0)
+			return total;
+		pages = batch_give_back(&batch);
 		total += pages;
-		release.useless = pages == 0;
+		if (pages == 0) {
+			release.useless = true;
+			return total;
+		}
 	}
-	return total;
-}
-
-size_t release_down_to(size_t pages)
-{
-	size_t partial = partial_backed();
-	size_t total;
-
-	release.useless = false;
-	total = release_whole_down_to(pages > partial ? pages - partial : 0);
-	return total + release_partial_down_to(pages > heap.whole_backed ? pages - heap.whole_backed : 0);
 }
 
 void release_after_free(void)
 {
 	size_t keep;
+	size_t partial;
 
-	if (likely(heap_backed_free() + load_relaxed(&release.spare_pages) <= release.base_pages) || release.useless)
+	/* Whoever is giving back at the time gives back this, too. */
+	if (likely(heap_backed_free() + load_relaxed(&release.spare_pages) <= release.base_pages) || release.useless ||
+	    heap.transit != 0)
 		return;
 	look_at_history();
 	keep = keep_here();
 	if (heap_backed_free() <= keep)
 		return;
-	release_whole_down_to(keep > partial_backed() ? keep - partial_backed() : 0);
-	keep = maximum(keep, release.keep_unbroken);
+	partial = maximum(keep, release.keep_unbroken);
 	/* A quarter more, so that the next free does not look for one page again. */
-	if (partial_backed() > keep)
-		release_partial_down_to(keep - keep / 4);
+	if (partial_backed() > partial)
+		partial -= partial / 4;
+	release_down_to(keep > partial_backed() ? keep - partial_backed() : 0, partial);
 }
 
 void pageheap_tick(void)
 {
 	lock_acquire(&heap.lock);
+	heap_report(&(struct page_event){.kind = PAGE_TICK});
 	release.useless = false;
 	look_at_history();
 	release_after_free();
-	heap_report(&(struct page_event){.kind = PAGE_TICK});
 	lock_release(&heap.lock);
 }
 
@@ -293,26 +278,36 @@ void pageheap_tick(void)
  */
 static void unmap_released(void)
 {
-	for (size_t number = bits_next_set(heap.available, 0, heap.top); number < heap.top;
-	     number = bits_next_set(heap.available, number + 1, heap.top)) {
-		const struct hugepage *hugepage = &hugepage_records[number];
+	size_t number = 0;
 
-		if (hugepage->state == HUGEPAGE_MAPPED && hugepage_backed_free(hugepage) == 0)
-			release_whole(number);
+	while (number < heap.top && !release.useless) {
+		struct batch batch;
+
+		batch.unmap = true;
+		batch.count = 0;
+		for (; number < heap.top && batch.count < PARTS_IN_BATCH; number++) {
+			if (bit_test(heap.available, number) && hugepage_records[number].state == HUGEPAGE_MAPPED)
+				batch_add(&batch, number, 0, HUGEPAGE_PAGES);
+		}
+		batch_give_back(&batch);
 	}
 }
 
 size_t pageheap_release(size_t keep)
 {
-	size_t pages;
+	size_t pages = keep >> PAGE_SHIFT;
+	size_t partial;
+	size_t total;
 
 	lock_acquire(&heap.lock);
-	pages = release_down_to(keep >> PAGE_SHIFT);
+	heap_report(&(struct page_event){.kind = PAGE_RELEASED, .pages = pages});
+	release.useless = false;
+	partial = partial_backed();
+	total = release_down_to(pages > partial ? pages - partial : 0, pages);
 	if (os_addresses_are_scarce())
 		unmap_released();
-	heap_report(&(struct page_event){.kind = PAGE_RELEASED, .pages = keep >> PAGE_SHIFT});
 	lock_release(&heap.lock);
-	return pages << PAGE_SHIFT;
+	return total << PAGE_SHIFT;
 }
 
 void pageheap_set_release_limit(size_t bytes)
