@@ -46,10 +46,14 @@ static inline bool enter(void)
 
 static inline void leave(void)
 {
+	bool watched = unlikely(pageheap_waits()) && thread_state.recorder == NULL && frontend_watches();
+
 	/* A thread that is about to end has a recorder for one call at a time: nobody would take it away later. */
 	if (unlikely(thread_state.recorder != NULL) && thread_state.phase == THREAD_CLOSED)
 		recording_leave_thread();
 	door_leave();
+	if (watched)
+		close_fast_paths(&thread_state);
 }
 
 /* What the caller of a function here gets after enter() has refused. */

@@ -186,6 +186,24 @@ void frontend_tick(void)
 		central_give_back_empty(false);
 }
 
+/* From one step of the clock to the next. A call by way of the door takes some 15 ns more, so these take 0.1 % of the time. */
+#define WATCHED_CALLS 256
+
+bool frontend_watches(void)
+{
+	static uint64_t step;
+	static uint32_t calls;
+	uint64_t now = os_milliseconds();
+
+	if (now != load_relaxed(&step)) {
+		store_relaxed(&step, now);
+		store_relaxed(&calls, 0);
+		frontend_tick();
+	}
+	store_relaxed(&calls, load_relaxed(&calls) + 1);
+	return load_relaxed(&calls) <= WATCHED_CALLS;
+}
+
 size_t frontend_flush_thread(void)
 {
 	return thread_state.cache != NULL ? thread_cache_flush(thread_state.cache) : 0;

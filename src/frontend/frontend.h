@@ -67,6 +67,13 @@ void frontend_open_fast_paths(void);
 /* Called now and then: what the tiers below have to do from time to time. */
 void frontend_tick(void);
 
+/*
+ * For a thread that leaves the door while memory waits for its time to be given back: whether its fast paths are to stay
+ * closed, so that it comes again. Those of a thread that does little do, since it may come to the door in no other way;
+ * a busy thread is let go.
+ */
+bool frontend_watches(void);
+
 /* Gives back everything that this thread's cache holds. Returns bytes. The thread goes on with an empty cache. */
 size_t frontend_flush_thread(void);
 

@@ -154,7 +154,7 @@ void *thread_cache_allocate(struct thread_cache *cache, unsigned class)
 	bool first_time;
 	bool wanting;
 
-	/* A signal handler that came before the fast paths were open again finds the stack as it is. */
+	/* A signal handler that came before the fast paths were open again finds the stack as it is; see also below. */
 	if (unlikely(cache->stacks.top[class][-1] != NULL))
 		return *--cache->stacks.top[class];
 	count_visit(cache);
@@ -183,10 +183,14 @@ void thread_cache_free(struct thread_cache *cache, unsigned class, void *object,
 
 	if (unlikely(cache->stacks.top[class][-1] == object))
 		frontend_freed_twice(class, object, function);
+	/* The fast paths were closed for another reason than a full stack. */
+	if (unlikely(cache->stacks.top[class] != cache->stacks.limit[class])) {
+		*cache->stacks.top[class]++ = object;
+		return;
+	}
 	count_visit(cache);
 	note_free(demand);
-	if (cache->stacks.top[class] == cache->stacks.limit[class] &&
-	    !(should_grow_for_flush(demand, class, cache->capacity[class]) && grow(cache, class))) {
+	if (!(should_grow_for_flush(demand, class, cache->capacity[class]) && grow(cache, class))) {
 		if (cache->capacity[class] != 0)
 			make_room(cache, class, function);
 		if (cache->capacity[class] == 0) {

@@ -53,6 +53,16 @@ size_t pageheap_release(size_t keep);
 /* Called now and then from slow paths: lets the amount kept follow the time. */
 void pageheap_tick(void);
 
+/*
+ * Whether free memory is kept that will be given back in time, by a tick, if nobody takes it. Without the lock.
+ */
+extern HIDDEN bool pageheap_waiting;
+
+static inline bool pageheap_waits(void)
+{
+	return load_relaxed(&pageheap_waiting);
+}
+
 /* Free memory kept for reuse before it is given back; set from the options. */
 void pageheap_set_release_limit(size_t bytes);
 

@@ -41,6 +41,8 @@ static struct {
 	bool useless; /* the system refuses (locked memory): tried again at the next tick */
 } release = {.base_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT, .keep_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT};
 
+bool pageheap_waiting;
+
 bool pageheap_spare_fits(void)
 {
 	return load_relaxed(&release.spare_pages) <= load_relaxed(&release.keep_pages);
@@ -242,24 +244,33 @@ static size_t release_down_to(size_t whole, size_t partial)
 	}
 }
 
-void release_after_free(void)
+/* Whether more than what is kept in any case is free. */
+static bool more_is_free(void)
 {
-	size_t keep;
-	size_t partial;
+	return heap_backed_free() + load_relaxed(&release.spare_pages) > release.base_pages;
+}
 
-	/* Whoever is giving back at the time gives back this, too. */
-	if (likely(heap_backed_free() + load_relaxed(&release.spare_pages) <= release.base_pages) || release.useless ||
-	    heap.transit != 0)
-		return;
-	look_at_history();
-	keep = keep_here();
+static void release_by_rule(void)
+{
+	size_t keep = keep_here();
+	size_t partial = maximum(keep, release.keep_unbroken);
+
 	if (heap_backed_free() <= keep)
 		return;
-	partial = maximum(keep, release.keep_unbroken);
 	/* A quarter more, so that the next free does not look for one page again. */
 	if (partial_backed() > partial)
 		partial -= partial / 4;
 	release_down_to(keep > partial_backed() ? keep - partial_backed() : 0, partial);
+}
+
+void release_after_free(void)
+{
+	/* Whoever is giving back at the time gives back this, too. */
+	if (likely(!more_is_free()) || release.useless || heap.transit != 0)
+		return;
+	look_at_history();
+	release_by_rule();
+	store_relaxed(&pageheap_waiting, more_is_free());
 }
 
 void pageheap_tick(void)
@@ -269,6 +280,7 @@ void pageheap_tick(void)
 	release.useless = false;
 	look_at_history();
 	release_after_free();
+	store_relaxed(&pageheap_waiting, more_is_free());
 	lock_release(&heap.lock);
 }
 

@@ -425,6 +425,32 @@ static void locked_memory(void **unused)
 	model_check_all();
 }
 
+/* A program that does so little that it never leaves its cache gives back as well, when the time has come. */
+static void light_activity_is_enough(void **unused)
+{
+	void *blocks[200];
+	size_t free;
+
+	(void)unused;
+	pageheap_set_release_limit(0);
+	for (size_t i = 0; i < COUNT_OF(blocks); i++)
+		memset(blocks[i] = tm_malloc(MEBIBYTE / 2), 1, MEBIBYTE / 2);
+	for (size_t i = 0; i < COUNT_OF(blocks); i += 4)
+		tm_free(blocks[i]);
+	free = heap_statistics().free;
+	assert_true(free >= 20 * MEBIBYTE);
+	for (int i = 0; i < DEFAULT_SUBRELEASE_PEAK_MS / 10 + 10; i++) {
+		milliseconds += 10;
+		tm_free(tm_malloc(64));
+	}
+	assert_int_equal(heap_statistics().free, 0);
+	for (size_t i = 0; i < COUNT_OF(blocks); i++) {
+		if (i % 4 != 0)
+			tm_free(blocks[i]);
+	}
+	tm_malloc_trim(0);
+}
+
 /* The amounts that malloc_trim leaves, and whether it has given back anything. */
 static void trim(void **unused)
 {
@@ -490,6 +516,7 @@ int main(void)
 		RELEASE_TEST(scarce_addresses),
 		RELEASE_TEST(scarce_addresses_without_memory),
 		RELEASE_TEST(locked_memory),
+		cmocka_unit_test_setup(light_activity_is_enough, start_afresh),
 		cmocka_unit_test_setup(trim, start_afresh),
 		cmocka_unit_test_setup(trim_with_nothing_kept, start_afresh),
 	};
