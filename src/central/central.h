@@ -103,8 +103,16 @@ extern HIDDEN bool transfer_enabled;
 size_t transfer_take(unsigned class, void **end, size_t count);
 void transfer_return(unsigned class, void **objects, size_t count, const char *function);
 
-/* Empties the transfer caches into the free lists. Returns the number of objects. */
+/* Empties the transfer caches into the free lists, or one of them. Returns the number of objects. */
 size_t transfer_flush(void);
+size_t transfer_flush_class(unsigned class);
+
+/*
+ * Whether a cache that holds `held` objects of the class should give them all back, and the class's transfer cache with
+ * them: few others are out, and they hold spans that would go. Does not say so again before more have come back. Takes the
+ * page heap's lock at most.
+ */
+bool central_wants_back(unsigned class, size_t held);
 
 /* Gives empty spans that were kept back to the page heap: all, or until it is content (pageheap_spare_fits). */
 void central_give_back_empty(bool all);

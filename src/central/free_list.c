@@ -10,7 +10,7 @@
  */
 #include "base/message.h"
 #include "central/central.h"
-#include "central/occupancy.h"
+#include "central/free_list.h"
 #include "central/transfer_cache.h"
 #include "pageheap/pageheap.h"
 
@@ -20,15 +20,7 @@
  */
 #define CHUNK 64
 
-struct free_list {
-	struct lock lock;
-	struct occupancy occupancy;
-	size_t spans; /* all spans of the class, full ones included */
-	size_t free;  /* objects */
-	size_t kept;  /* empty spans */
-} CACHE_ALIGNED;
-
-static struct free_list free_lists[CLASS_COUNT];
+struct free_list free_lists[CLASS_COUNT];
 
 struct place {
 	struct span *span;
@@ -128,8 +120,8 @@ static inline void end_keeping(struct free_list *list, struct span *span, bool r
 static inline void leave(struct free_list *list, struct span *span)
 {
 	occupancy_remove(&list->occupancy, span);
-	list->free -= span->objects;
-	list->spans--;
+	store_relaxed(&list->free, list->free - span->objects);
+	store_relaxed(&list->spans, list->spans - 1);
 }
 
 /* The first of these objects that is free already, or is there twice. */
@@ -200,7 +192,7 @@ static inline struct span *put(struct free_list *list, const struct place *place
 {
 	struct span *emptied = NULL;
 
-	list->free += count;
+	store_relaxed(&list->free, list->free + count);
 	for (size_t i = 0; i < count;) {
 		size_t marked = mark_word(places + i, objects + i, count - i, function);
 		struct span *empty = count_freed(list, places[i].span, marked);
@@ -305,15 +297,16 @@ static size_t take_listed(struct free_list *list, uint32_t size, void **end, siz
 		else if (occupancy_bucket(span) != span->bucket)
 			occupancy_move(&list->occupancy, span);
 	}
-	list->free -= taken;
+	store_relaxed(&list->free, list->free - taken);
 	return taken;
 }
 
 /* A new span. */
 static void enter(struct free_list *list, struct span *span)
 {
-	list->spans++;
-	list->free += span->objects;
+	store_relaxed(&list->spans, list->spans + 1);
+	store_relaxed(&list->free, list->free + span->objects);
+	store_relaxed(&list->mark, list->spans * span->objects);
 	occupancy_insert(&list->occupancy, span);
 }
 

@@ -89,13 +89,15 @@ void transfer_return(unsigned class, void **objects, size_t count, const char *f
 	central_return(class, objects + kept, count - kept, function);
 }
 
-static size_t flush_class(unsigned class)
+size_t transfer_flush_class(unsigned class)
 {
 	enum { PART = 64 };
 	void *objects[PART];
 	size_t total = 0;
 	size_t taken;
 
+	if (load_relaxed(&transfer_caches[class].count) == 0)
+		return 0;
 	do {
 		taken = take_cached(&transfer_caches[class], objects + PART, PART);
 		central_return(class, objects + PART - taken, taken, "free");
@@ -108,10 +110,8 @@ size_t transfer_flush(void)
 {
 	size_t total = 0;
 
-	for (unsigned class = 1; class < CLASS_COUNT; class ++) {
-		if (load_relaxed(&transfer_caches[class].count) != 0)
-			total += flush_class(class);
-	}
+	for (unsigned class = 1; class < CLASS_COUNT; class ++)
+		total += transfer_flush_class(class);
 	return total;
 }
 

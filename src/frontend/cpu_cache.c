@@ -75,11 +75,10 @@ static void flush(struct rseq_area *area, unsigned class, size_t count, const ch
 	}
 }
 
-static void halve(struct rseq_area *area, struct slab *slab, unsigned class)
+static void shrink(struct rseq_area *area, struct slab *slab, unsigned class, size_t capacity)
 {
 	void **limit = slab_limit(slab, class);
 	size_t old = (size_t)(limit - slab_bottom(slab, class));
-	size_t capacity = old <= FIRST_CAPACITY ? 0 : old / 2;
 	size_t held = slab_held(slab, class);
 
 	if (held > capacity)
@@ -88,13 +87,33 @@ static void halve(struct rseq_area *area, struct slab *slab, unsigned class)
 		slab_discharge(slab, (old - capacity) * size_classes[class].size);
 }
 
+static void halve(struct rseq_area *area, struct slab *slab, unsigned class)
+{
+	size_t capacity = slab_capacity(slab, class);
+
+	shrink(area, slab, class, capacity <= FIRST_CAPACITY ? 0 : capacity / 2);
+}
+
+/* Gives a stack up, which starts anew, if its objects hold spans that would go. False: they do not. */
+static bool give_up(struct rseq_area *area, struct slab *slab, unsigned class)
+{
+	size_t held = slab_held(slab, class);
+
+	if (held == 0 || likely(!central_wants_back(class, held)))
+		return false;
+	shrink(area, slab, class, 0);
+	transfer_flush_class(class);
+	return true;
+}
+
 /* A class that has neither come here nor changed since the last look has more than it needs. */
 static void look_at_next_class(struct rseq_area *area, struct slab *slab)
 {
 	unsigned class = load_relaxed(&slab->next_class) % (CLASS_COUNT - 1) + 1;
 
 	store_relaxed(&slab->next_class, class);
-	if (demand_has_gone(&slab->demand[class], slab_held(slab, class)) && slab_capacity(slab, class) != 0)
+	if (demand_has_gone(&slab->demand[class], slab_held(slab, class)) && slab_capacity(slab, class) != 0 &&
+	    !give_up(area, slab, class))
 		halve(area, slab, class);
 	slab->demand[class].seen = (uint16_t)slab_held(slab, class);
 }
@@ -251,7 +270,8 @@ static void make_room(struct rseq_area *area, struct slab *slab, unsigned class,
 	struct demand *demand = &slab->demand[class];
 	size_t capacity = slab_capacity(slab, class);
 
-	if (should_grow_for_flush(demand, class, capacity) && grow_or_ask(area, slab, class))
+	if (give_up(area, slab, class) ||
+	    (should_grow_for_flush(demand, class, capacity) && grow_or_ask(area, slab, class)))
 		return;
 	if (should_shrink(demand, class, capacity))
 		halve(area, slab, class);

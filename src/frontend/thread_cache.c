@@ -92,22 +92,39 @@ static void flush_bottom(struct thread_cache *cache, unsigned class, size_t coun
 	cache->stacks.top[class] = bottom + held - count;
 }
 
-static void halve(struct thread_cache *cache, unsigned class)
+static void shrink(struct thread_cache *cache, unsigned class, size_t capacity)
 {
-	size_t capacity = cache->capacity[class] / 2;
 	size_t held = held_by(cache, class);
 
-	if (cache->capacity[class] <= FIRST_CAPACITY)
-		capacity = 0;
 	if (held > capacity)
 		flush_bottom(cache, class, held - capacity, "free");
 	resize(cache, class, capacity);
 }
 
+static void halve(struct thread_cache *cache, unsigned class)
+{
+	size_t capacity = cache->capacity[class];
+
+	shrink(cache, class, capacity <= FIRST_CAPACITY ? 0 : capacity / 2);
+}
+
+/* Gives a stack up, which starts anew, if its objects hold spans that would go. False: they do not. */
+static bool give_up(struct thread_cache *cache, unsigned class)
+{
+	size_t held = held_by(cache, class);
+
+	if (held == 0 || likely(!central_wants_back(class, held)))
+		return false;
+	shrink(cache, class, 0);
+	transfer_flush_class(class);
+	return true;
+}
+
 /* A class that has neither come here nor changed since the last look has more than it needs. */
 static void look_at(struct thread_cache *cache, unsigned class)
 {
-	if (demand_has_gone(&cache->demand[class], held_by(cache, class)) && cache->capacity[class] != 0)
+	if (demand_has_gone(&cache->demand[class], held_by(cache, class)) && cache->capacity[class] != 0 &&
+	    !give_up(cache, class))
 		halve(cache, class);
 	cache->demand[class].seen = (uint16_t)held_by(cache, class);
 }
@@ -190,6 +207,7 @@ void thread_cache_free(struct thread_cache *cache, unsigned class, void *object,
 	}
 	count_visit(cache);
 	note_free(demand);
+	give_up(cache, class);
 	if (!(should_grow_for_flush(demand, class, cache->capacity[class]) && grow(cache, class))) {
 		if (cache->capacity[class] != 0)
 			make_room(cache, class, function);

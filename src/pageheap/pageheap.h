@@ -75,6 +75,9 @@ bool pageheap_spare_add(size_t pages);
 void pageheap_spare_remove(size_t pages, bool reused);
 bool pageheap_spare_fits(void);
 
+/* Whether so many pages would be kept if they were free. Takes the lock only where the answer is not plain. */
+bool pageheap_would_keep(size_t pages);
+
 struct pageheap_statistics {
 	size_t mapped;    /* bytes of address space in mapped hugepages = used + free + released */
 	size_t used;      /* bytes in runs handed out */

@@ -68,6 +68,18 @@ size_t pageheap_spare(void)
 	return load_relaxed(&release.spare_pages);
 }
 
+bool pageheap_would_keep(size_t pages)
+{
+	bool kept;
+
+	if (pages <= load_relaxed(&release.keep_pages))
+		return true;
+	lock_acquire(&heap.lock);
+	kept = pages <= release.keep_pages + heap.used / USED_SHARE;
+	lock_release(&heap.lock);
+	return kept;
+}
+
 size_t release_base_pages(void)
 {
 	return release.base_pages;
