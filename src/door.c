@@ -46,7 +46,8 @@ static inline bool enter(void)
 
 static inline void leave(void)
 {
-	bool watched = unlikely(pageheap_waits()) && thread_state.recorder == NULL && frontend_watches();
+	bool watched =
+		unlikely(pageheap_waits() || central_waits()) && thread_state.recorder == NULL && frontend_watches();
 
 	/* A thread that is about to end has a recorder for one call at a time: nobody would take it away later. */
 	if (unlikely(thread_state.recorder != NULL) && thread_state.phase == THREAD_CLOSED)
@@ -93,6 +94,7 @@ size_t door_trim(size_t keep)
 	frontend_flush();
 	transfer_flush();
 	central_give_back_empty(true);
+	central_purge();
 	pageheap_release(keep);
 	/* Takes a lock, which a signal handler that finds the door open may need. */
 	released = released_so_far() - before;

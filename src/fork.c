@@ -145,6 +145,7 @@ static void after_in_child(void)
 		else
 			lock_adopt_in_child(lock);
 	}
+	central_adopt_in_child();
 	/* Not in the middle of a change of the registry, nor of one of the page heap. */
 	if (forking.holdings.lock[FRONTEND_LOCK] == LOCK_TAKEN)
 		frontend_forget_other_threads();

@@ -25,11 +25,12 @@ struct span {
 	uint16_t first_word;    /* no free object lies in a word below */
 	uint16_t touched;       /* objects from this one on were never handed out */
 	uint16_t turn;          /* with so many free objects it may belong in another list (occupancy.h) */
+	uint16_t purged;        /* pages of the kernel in here that have been given back; forgotten when one is taken */
 	uint8_t class;
 	uint8_t bucket;
-	bool kept;   /* empty, and counted as spare */
-	bool zeroed; /* was known to read zero when it was made: its untouched objects do */
-	bool moved;  /* large: its pages were moved here, see pageheap_free */
+	bool kept : 1;   /* empty, and counted as spare */
+	bool zeroed : 1; /* was known to read zero when it was made: its untouched objects do */
+	bool moved : 1;  /* large: its pages were moved here, see pageheap_free */
 	uint64_t free_objects[];
 };
 
@@ -117,12 +118,29 @@ bool central_wants_back(unsigned class, size_t held);
 /* Gives empty spans that were kept back to the page heap: all, or until it is content (pageheap_spare_fits). */
 void central_give_back_empty(bool all);
 
+/*
+ * Gives back the kernel's pages in partly used spans on which nothing but free objects lies. The first does it for all
+ * spans, at once. The second is called now and then from slow paths, and does a part of what is to be done: of classes
+ * of which much has stayed free for some seconds, if that is more than the page heap would keep. `now`: milliseconds.
+ */
+void central_purge(void);
+void central_tick(uint64_t now);
+
+/* Whether the second has something to do soon. Without a lock. */
+extern HIDDEN bool central_waiting;
+
+static inline bool central_waits(void)
+{
+	return load_relaxed(&central_waiting);
+}
+
 struct class_statistics {
 	size_t spans;
 	size_t pages;
 	size_t objects;       /* in all spans */
 	size_t central_free;  /* of those, free in the central list */
 	size_t transfer_free; /* waiting in the transfer cache */
+	size_t purged;        /* bytes given back inside of spans */
 };
 
 void central_read_statistics(unsigned class, struct class_statistics *statistics);
@@ -136,6 +154,9 @@ void central_read_large_statistics(struct large_statistics *statistics);
 
 /* Checks each span of each class. NULL, or what is wrong. */
 const char *central_validate(void);
+
+/* In a forked child, which has all locks: a span that another thread was about to purge goes back to its list. */
+void central_adopt_in_child(void);
 
 /* For fork, which takes every lock: the locks of the tier, by number, until NULL. */
 struct lock *central_lock(size_t number);

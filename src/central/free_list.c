@@ -9,6 +9,7 @@
  * lines on their way meanwhile; under the lock only bits are set. Empty spans leave after the lock.
  */
 #include "base/message.h"
+#include "base/os.h"
 #include "central/central.h"
 #include "central/free_list.h"
 #include "central/transfer_cache.h"
@@ -116,10 +117,23 @@ static inline void end_keeping(struct free_list *list, struct span *span, bool r
 	pageheap_spare_remove(span->pages, reused);
 }
 
+/* What has been given back of a span is not known any more, or not of interest. */
+static inline void forget_purged(struct free_list *list, struct span *span)
+{
+	size_t bytes = span->purged * os_page_size();
+
+	if (likely(span->purged == 0))
+		return;
+	span->purged = 0;
+	store_relaxed(&list->purged, list->purged - bytes);
+	pageheap_purged_remove(bytes);
+}
+
 /* A span goes. */
 static inline void leave(struct free_list *list, struct span *span)
 {
 	occupancy_remove(&list->occupancy, span);
+	forget_purged(list, span);
 	store_relaxed(&list->free, list->free - span->objects);
 	store_relaxed(&list->spans, list->spans - 1);
 }
@@ -291,6 +305,7 @@ static size_t take_listed(struct free_list *list, uint32_t size, void **end, siz
 		if (span == NULL)
 			break;
 		end_keeping(list, span, true);
+		forget_purged(list, span);
 		taken += take_from_span(span, size, end - taken, count - taken);
 		if (span->free == 0)
 			occupancy_remove(&list->occupancy, span);
@@ -298,6 +313,7 @@ static size_t take_listed(struct free_list *list, uint32_t size, void **end, siz
 			occupancy_move(&list->occupancy, span);
 	}
 	store_relaxed(&list->free, list->free - taken);
+	list->least_free = minimum(list->least_free, list->free);
 	return taken;
 }
 
@@ -312,7 +328,7 @@ static void enter(struct free_list *list, struct span *span)
 
 /*
  * A new span is not needed if another thread has returned objects while it was made: it stays as other empty ones do,
- * or leaves the list again. Returns it then.
+ * or leaves the list again. So does one that has become empty while it was out. Returns it then.
  */
 static struct span *leave_unused(struct free_list *list, struct span *span)
 {
@@ -321,6 +337,12 @@ static struct span *leave_unused(struct free_list *list, struct span *span)
 	leave(list, span);
 	span->next = NULL;
 	return span;
+}
+
+struct span *free_list_reenter(struct free_list *list, struct span *span)
+{
+	occupancy_insert_last(&list->occupancy, span);
+	return leave_unused(list, span);
 }
 
 /* Takes out an empty span that was kept. NULL if there is none. */
@@ -430,14 +452,23 @@ void central_read_statistics(unsigned class, struct class_statistics *statistics
 	statistics->pages = list->spans * size_classes[class].pages;
 	statistics->objects = list->spans * size_classes[class].objects;
 	statistics->central_free = list->free;
+	statistics->purged = list->purged;
 	lock_release(&list->lock);
 	statistics->transfer_free = transfer_count(class);
 }
 
-/* Checks the spans of one ring. Adds their free objects to *free. */
-static const char *check_ring(unsigned class, unsigned bucket, const struct span *head, size_t *free)
+struct sums {
+	size_t free;
+	size_t purged; /* pages of the kernel */
+};
+
+/* Checks the spans of one ring. Adds what they have. */
+static const char *check_ring(unsigned class, unsigned bucket, struct sums *sums)
 {
+	const struct occupancy *occupancy = &free_lists[class].occupancy;
+	const struct span *head = occupancy->heads[bucket];
 	const struct span *span = head;
+	size_t count = 0;
 
 	do {
 		if (span->class != class || span->bucket != bucket || occupancy_bucket(span) != bucket)
@@ -448,29 +479,33 @@ static const char *check_ring(unsigned class, unsigned bucket, const struct span
 			return "an empty span is in the list that is not counted as kept";
 		if (page_span(page_of(span->start)) != span || page_class(page_of(span->start)) != class)
 			return "the page map does not name a span's class";
-		*free += span->free;
+		sums->free += span->free;
+		sums->purged += span->purged;
+		count++;
 		if (span->next->previous != span)
 			return "a list of spans is broken";
 		span = span->next;
 	} while (span != head);
-	return NULL;
+	return count == occupancy->counts[bucket] ? NULL : "the count of an occupancy list is wrong";
 }
 
 static const char *check_list(unsigned class)
 {
 	const struct free_list *list = &free_lists[class];
-	size_t free = 0;
+	struct sums sums = {0};
 
 	for (unsigned bucket = 0; bucket < OCCUPANCY_BUCKETS; bucket++) {
 		const struct span *head = list->occupancy.heads[bucket];
-		const char *wrong = head != NULL ? check_ring(class, bucket, head, &free) : NULL;
+		const char *wrong = head != NULL ? check_ring(class, bucket, &sums) : NULL;
 
 		if (wrong != NULL)
 			return wrong;
 		if ((head != NULL) != (list->occupancy.filled >> bucket & 1))
 			return "the set of filled occupancy lists is wrong";
 	}
-	return free == list->free ? NULL : "a class's count of free objects is wrong";
+	if (sums.free != list->free)
+		return "a class's count of free objects is wrong";
+	return sums.purged * os_page_size() == list->purged ? NULL : "a class's count of purged bytes is wrong";
 }
 
 const char *central_validate(void)

@@ -18,6 +18,7 @@
 struct occupancy {
 	struct span *heads[OCCUPANCY_BUCKETS]; /* rings: head->previous is the tail */
 	uint32_t filled;                       /* bit per bucket that is not empty */
+	uint32_t counts[OCCUPANCY_BUCKETS];    /* spans in each */
 };
 
 static inline uint8_t occupancy_bucket(const struct span *span)
@@ -33,6 +34,9 @@ static inline uint8_t occupancy_bucket(const struct span *span)
  */
 #define TURN_OF_FULL 1
 
+/* A span that is out of its ring for a while does not turn. */
+#define TURN_NEVER UINT16_MAX
+
 static inline void occupancy_set_turn(struct span *span)
 {
 	uint32_t boundary = ((span->bucket + 1u) * span->objects + OCCUPANCY_BUCKETS - 1) / OCCUPANCY_BUCKETS;
@@ -41,12 +45,13 @@ static inline void occupancy_set_turn(struct span *span)
 	span->turn = (uint16_t)(boundary > span->free || span->free == span->objects ? boundary : span->free + 1u);
 }
 
-/* Enters a span by its present number of free objects, which is not 0. */
-static inline void occupancy_insert(struct occupancy *occupancy, struct span *span)
+/* Enters a span by its present number of free objects, which is not 0, at the end of its ring. */
+static inline void occupancy_insert_last(struct occupancy *occupancy, struct span *span)
 {
 	struct span **head = &occupancy->heads[span->bucket = occupancy_bucket(span)];
 
 	occupancy_set_turn(span);
+	occupancy->counts[span->bucket]++;
 	if (*head == NULL) {
 		span->next = span->previous = span;
 		*head = span;
@@ -57,6 +62,15 @@ static inline void occupancy_insert(struct occupancy *occupancy, struct span *sp
 	span->previous = (*head)->previous;
 	span->previous->next = span;
 	span->next->previous = span;
+}
+
+/* Enters a span by its present number of free objects, which is not 0. */
+static inline void occupancy_insert(struct occupancy *occupancy, struct span *span)
+{
+	struct span **head;
+
+	occupancy_insert_last(occupancy, span);
+	head = &occupancy->heads[span->bucket];
 	if (span->start < (*head)->start)
 		*head = span;
 }
@@ -66,6 +80,7 @@ static inline void occupancy_remove(struct occupancy *occupancy, struct span *sp
 	struct span **head = &occupancy->heads[span->bucket];
 
 	span->turn = TURN_OF_FULL;
+	occupancy->counts[span->bucket]--;
 	if (span->next == span) {
 		*head = NULL;
 		occupancy->filled &= ~(1u << span->bucket);

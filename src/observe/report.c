@@ -10,7 +10,7 @@ struct figure {
 	size_t value;
 };
 
-#define FIGURES 19
+#define FIGURES 20
 
 /* Of what has been recorded and is live: how much of the classes the program has asked for. Returns how many figures. */
 static size_t collect_recorded(struct figure *figures)
@@ -41,6 +41,7 @@ static size_t collect(struct figure *figures)
 	figures[count++] = (struct figure){"free in spans", "central_free", s.central_free};
 	figures[count++] = (struct figure){"tails of spans", "span_waste", s.span_waste};
 	figures[count++] = (struct figure){"= pages in use", "pages_used", s.pages.used};
+	figures[count++] = (struct figure){"  of these, given back inside of spans", "pages_purged", s.pages.purged};
 	figures[count++] = (struct figure){"free pages", "pages_free", s.pages.free};
 	figures[count++] = (struct figure){"released pages", "pages_released", s.pages.released};
 	figures[count++] = (struct figure){"= heap mapped", "pages_mapped", s.pages.mapped};

@@ -23,6 +23,7 @@ static void add_class(struct statistics *statistics, unsigned class)
 	statistics->central_free += totals.central.central_free * size;
 	statistics->span_waste += (totals.central.pages << PAGE_SHIFT) - totals.central.objects * size;
 	statistics->spans += totals.central.spans;
+	statistics->purged += totals.central.purged;
 }
 
 void statistics_read(struct statistics *statistics)

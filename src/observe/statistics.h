@@ -26,6 +26,7 @@ struct statistics {
 	size_t transfer;     /* free, in transfer caches */
 	size_t central_free; /* free, in spans */
 	size_t span_waste;   /* tails of spans that hold no whole object */
+	size_t purged;       /* of these two, what has been given back */
 	size_t spans;        /* a number */
 	struct pageheap_statistics pages;
 	struct arena_statistics metadata;

@@ -22,6 +22,8 @@ static const char *check_sums(void)
 	statistics_read(&s);
 	if (s.pages.used != s.in_use + s.cached + s.transfer + s.central_free + s.span_waste)
 		return "the pages in use do not add up";
+	if (s.pages.purged != s.purged)
+		return "the pages given back inside of spans do not add up";
 	if (s.pages.mapped != s.pages.used + s.pages.free + s.pages.released)
 		return "the mapped pages do not add up";
 	return NULL;

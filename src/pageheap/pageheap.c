@@ -496,12 +496,13 @@ void pageheap_read_statistics(struct pageheap_statistics *statistics)
 	*statistics = (struct pageheap_statistics){
 		.mapped = heap.mapped << HUGEPAGE_SHIFT,
 		.used = (heap.used - heap.transit) << PAGE_SHIFT,
+		.purged = release_purged_bytes(),
 		.free = (heap_backed_free() + heap.transit) << PAGE_SHIFT,
 		.released = heap.released << PAGE_SHIFT,
 		.hugepages = heap.mapped,
 		.whole_free_hugepages = heap.whole_free,
 		.map_bytes = page_map_bytes(),
-		.released_total = heap.released_total,
+		.released_total = heap.released_total + release_purged_total(),
 		.release_limit = release_limit_bytes(),
 	};
 	lock_release(&heap.lock);

@@ -75,12 +75,26 @@ bool pageheap_spare_add(size_t pages);
 void pageheap_spare_remove(size_t pages, bool reused);
 bool pageheap_spare_fits(void);
 
-/* Whether so many pages would be kept if they were free. Takes the lock only where the answer is not plain. */
+/* Whether so many pages would be kept if they were free. Without the lock. */
 bool pageheap_would_keep(size_t pages);
+
+/*
+ * Gives back the memory behind a part of a run that somebody has, in whole pages of the kernel: it reads zero afterwards.
+ * False: the system refuses, and nothing has changed. Without the lock.
+ */
+bool pageheap_purge(uintptr_t address, size_t bytes);
+
+/*
+ * The central tier knows of so many bytes more (fewer) of the runs in use that they are without memory by this: they do not
+ * count where the page heap keeps a share of what is in use. Without the lock.
+ */
+void pageheap_purged_add(size_t bytes);
+void pageheap_purged_remove(size_t bytes);
 
 struct pageheap_statistics {
 	size_t mapped;    /* bytes of address space in mapped hugepages = used + free + released */
 	size_t used;      /* bytes in runs handed out */
+	size_t purged;    /* bytes of them that have been given back all the same (pageheap_purge) */
 	size_t free;      /* bytes free and backed */
 	size_t released;  /* bytes free and not backed */
 	size_t hugepages; /* mapped */

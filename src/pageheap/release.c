@@ -33,10 +33,12 @@
 
 static struct {
 	size_t base_pages;
-	size_t spare_pages; /* empty spans kept above; atomic, as the next two */
-	size_t spare_taken; /* pages of them that were used again, since the last look at the history */
-	size_t keep_pages;  /* as of that look */
-	size_t keep_share;  /* beyond that, not by empty spans */
+	uint64_t purged_total; /* bytes; atomic, as the next four */
+	size_t purged_bytes;   /* of runs in use */
+	size_t spare_pages;    /* empty spans kept above */
+	size_t spare_taken;    /* pages of them that were used again, since the last look at the history */
+	size_t keep_pages;     /* as of that look */
+	size_t keep_share;     /* beyond that, not by empty spans */
 	size_t keep_unbroken;
 	bool useless; /* the system refuses (locked memory): tried again at the next tick */
 } release = {.base_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT, .keep_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT};
@@ -68,16 +70,35 @@ size_t pageheap_spare(void)
 	return load_relaxed(&release.spare_pages);
 }
 
+bool pageheap_purge(uintptr_t address, size_t bytes)
+{
+	return os_release(address, bytes) == OS_DONE;
+}
+
+void pageheap_purged_add(size_t bytes)
+{
+	__atomic_fetch_add(&release.purged_bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&release.purged_total, bytes, __ATOMIC_RELAXED);
+}
+
+void pageheap_purged_remove(size_t bytes)
+{
+	__atomic_fetch_sub(&release.purged_bytes, bytes, __ATOMIC_RELAXED);
+}
+
+size_t release_purged_bytes(void)
+{
+	return load_relaxed(&release.purged_bytes);
+}
+
+uint64_t release_purged_total(void)
+{
+	return load_relaxed(&release.purged_total);
+}
+
 bool pageheap_would_keep(size_t pages)
 {
-	bool kept;
-
-	if (pages <= load_relaxed(&release.keep_pages))
-		return true;
-	lock_acquire(&heap.lock);
-	kept = pages <= release.keep_pages + heap.used / USED_SHARE;
-	lock_release(&heap.lock);
-	return kept;
+	return pages <= load_relaxed(&release.keep_pages) + load_relaxed(&release.keep_share);
 }
 
 size_t release_base_pages(void)
@@ -89,8 +110,9 @@ size_t release_base_pages(void)
 static size_t demand_now(void)
 {
 	size_t used = heap.used - heap.transit;
+	size_t unneeded = load_relaxed(&release.spare_pages) + (load_relaxed(&release.purged_bytes) >> PAGE_SHIFT);
 
-	return used - minimum(used, load_relaxed(&release.spare_pages));
+	return used - minimum(used, unneeded);
 }
 
 void release_note_taken(size_t pages)
@@ -136,7 +158,7 @@ static void look_at_history(void)
 		work = lately.taken;
 		unbroken = minimum(maximum(lately.most - demand, minutes_swing), demand / BROKEN_SHARE);
 	}
-	release.keep_share = minimum(work, demand / KEPT_SHARE);
+	store_relaxed(&release.keep_share, minimum(work, demand / KEPT_SHARE));
 	store_relaxed(&release.keep_pages, maximum(maximum(release.base_pages, minimum(work, SLACK)), moments_swing));
 	release.keep_unbroken = unbroken;
 }
