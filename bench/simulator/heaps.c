@@ -14,6 +14,11 @@ static void set_spare(size_t pages)
 	pageheap_spare_remove(before - pages, pages < before);
 }
 
+static void set_purged(size_t bytes)
+{
+	pageheap_purged_remove(pageheap_purged() - bytes);
+}
+
 static const struct page_heap own_heap = {
 	.name = "tiermalloc",
 	.allocate = pageheap_allocate,
@@ -24,6 +29,8 @@ static const struct page_heap own_heap = {
 	.tick = pageheap_tick,
 	.set_release_limit = pageheap_set_release_limit,
 	.set_spare = set_spare,
+	.purge = pageheap_purge,
+	.set_purged = set_purged,
 	.validate = pageheap_validate,
 };
 

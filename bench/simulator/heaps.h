@@ -18,6 +18,8 @@ struct page_heap {
 	void (*tick)(void);
 	void (*set_release_limit)(size_t bytes);
 	void (*set_spare)(size_t pages); /* so many pages in use are those of empty spans that are kept above */
+	bool (*purge)(uintptr_t address, size_t bytes);
+	void (*set_purged)(size_t bytes); /* so many bytes in use have been given back */
 	const char *(*validate)(void);
 };
 

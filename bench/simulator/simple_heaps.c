@@ -158,6 +158,13 @@ static bool allocate_best_fit(const struct page_request *request, struct page_ru
 	return allocate(request, run);
 }
 
+static bool purge_nothing(uintptr_t address, size_t bytes)
+{
+	(void)address;
+	(void)bytes;
+	return false;
+}
+
 const struct page_heap first_fit_heap = {
 	.name = "first-fit",
 	.allocate = allocate,
@@ -168,6 +175,8 @@ const struct page_heap first_fit_heap = {
 	.tick = tick,
 	.set_release_limit = set_nothing,
 	.set_spare = set_nothing,
+	.purge = purge_nothing,
+	.set_purged = set_nothing,
 	.validate = validate,
 };
 
@@ -181,5 +190,7 @@ const struct page_heap best_fit_heap = {
 	.tick = tick,
 	.set_release_limit = set_nothing,
 	.set_spare = set_nothing,
+	.purge = purge_nothing,
+	.set_purged = set_nothing,
 	.validate = validate,
 };

@@ -220,6 +220,17 @@ static void run_tick(void)
 	metrics_end_call(TIMED_OTHER);
 }
 
+/* What the program writes there again is not known: it counts as given back until the run is. */
+static void run_purge(const struct trace_event *event)
+{
+	size_t start = event->other * PURGE_UNIT;
+	size_t bytes = event->pages * PURGE_UNIT;
+
+	if (event->other >= PAGE_SIZE / PURGE_UNIT || event->pages > bytes_of(HUGEPAGE_PAGES) / PURGE_UNIT)
+		trace_fail("more than a run can have");
+	heap->purge(find(event->page, (start + bytes + PAGE_SIZE - 1) >> PAGE_SHIFT) + start, bytes);
+}
+
 static void run_event(const struct trace_event *event)
 {
 	switch (event->operation) {
@@ -248,6 +259,12 @@ static void run_event(const struct trace_event *event)
 	case TRACE_SPARE:
 		heap->set_spare(event->pages);
 		break;
+	case TRACE_PURGE:
+		run_purge(event);
+		break;
+	case TRACE_PURGED:
+		heap->set_purged(event->pages * PURGE_UNIT);
+		break;
 	case TRACE_TIME:
 		metrics_note_time(event->time);
 		account.milliseconds += event->time;
@@ -257,7 +274,7 @@ static void run_event(const struct trace_event *event)
 
 static bool is_operation(const struct trace_event *event)
 {
-	return event->operation != TRACE_TIME && event->operation != TRACE_SPARE;
+	return event->operation != TRACE_TIME && event->operation != TRACE_SPARE && event->operation != TRACE_PURGED;
 }
 
 static void run_trace(void)

@@ -98,6 +98,11 @@ bool trace_next(struct trace_event *event)
 		event->pages = read_number();
 		event->other = read_number();
 		break;
+	case TRACE_PURGE:
+		event->page = read_page();
+		event->other = read_number();
+		event->pages = read_number();
+		break;
 	case TRACE_MOVE:
 		event->page = read_page();
 		event->other = read_page();
@@ -106,6 +111,7 @@ bool trace_next(struct trace_event *event)
 	case TRACE_RELEASE:
 	case TRACE_LIMIT:
 	case TRACE_SPARE:
+	case TRACE_PURGED:
 		event->pages = read_number();
 		break;
 	case TRACE_TIME:

@@ -35,6 +35,7 @@ static struct {
 	uint64_t time;
 	size_t page; /* that was named last */
 	size_t spare;
+	size_t purged;
 	size_t length;
 	uint8_t buffer[BUFFER_BYTES];
 } trace;
@@ -128,6 +129,12 @@ static void put_event(const struct page_event *event)
 	case PAGE_TICK:
 		put_operation(TRACE_TICK, 0);
 		break;
+	case PAGE_PURGED:
+		put_operation(TRACE_PURGE, 0);
+		put_page(event->page);
+		put_number(event->other);
+		put_number(event->pages);
+		break;
 	case PAGE_LIMIT:
 		put_operation(TRACE_LIMIT, 0);
 		put_number(event->pages);
@@ -140,11 +147,17 @@ static void put_circumstances(void)
 {
 	uint64_t time = os_milliseconds();
 	size_t spare = pageheap_spare();
+	size_t purged = pageheap_purged() / PURGE_UNIT;
 
 	if (time > trace.time) {
 		put_operation(TRACE_TIME, 0);
 		put_number(time - trace.time);
 		trace.time = time;
+	}
+	if (purged != trace.purged) {
+		put_operation(TRACE_PURGED, 0);
+		put_number(purged);
+		trace.purged = purged;
 	}
 	if (spare != trace.spare) {
 		put_operation(TRACE_SPARE, 0);
@@ -186,6 +199,7 @@ static int begin(bool in_child)
 	trace.time = os_milliseconds();
 	trace.page = 0;
 	trace.spare = 0;
+	trace.purged = 0;
 	put_head();
 	pageheap_observe(on_event);
 	return 0;

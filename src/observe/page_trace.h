@@ -27,6 +27,8 @@ enum page_trace_operation {
 	TRACE_LIMIT,            /* pages */
 	TRACE_SPARE,            /* pages of kept empty spans from now on */
 	TRACE_TIME,             /* milliseconds since the last one */
+	TRACE_PURGE,            /* page, first 4 KiB in it, 4 KiB: given back inside of a run */
+	TRACE_PURGED,           /* 4 KiB that are given back inside of runs in all from now on */
 };
 
 #define TRACE_OPERATION_BITS 4

@@ -76,7 +76,6 @@ struct page_slice {
 struct page_slice kernel_slice(size_t first, size_t count);
 
 size_t release_limit_bytes(void);
-size_t release_purged_bytes(void);
 uint64_t release_purged_total(void);
 
 /* What pageheap_set_release_limit has set, in pages. */

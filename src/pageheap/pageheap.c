@@ -496,7 +496,7 @@ void pageheap_read_statistics(struct pageheap_statistics *statistics)
 	*statistics = (struct pageheap_statistics){
 		.mapped = heap.mapped << HUGEPAGE_SHIFT,
 		.used = (heap.used - heap.transit) << PAGE_SHIFT,
-		.purged = release_purged_bytes(),
+		.purged = pageheap_purged(),
 		.free = (heap_backed_free() + heap.transit) << PAGE_SHIFT,
 		.released = heap.released << PAGE_SHIFT,
 		.hugepages = heap.mapped,

@@ -80,7 +80,7 @@ bool pageheap_would_keep(size_t pages);
 
 /*
  * Gives back the memory behind a part of a run that somebody has, in whole pages of the kernel: it reads zero afterwards.
- * False: the system refuses, and nothing has changed. Without the lock.
+ * False: the system refuses, and nothing has changed. The system is called without the lock.
  */
 bool pageheap_purge(uintptr_t address, size_t bytes);
 
@@ -118,7 +118,10 @@ enum page_event_kind {
 	PAGE_RELEASED, /* pageheap_release was asked to keep `pages` */
 	PAGE_TICK,
 	PAGE_LIMIT, /* the release limit is `pages` */
+	PAGE_PURGED, /* pageheap_purge, in PURGE_UNITs: `pages` of them, from the page's unit `other` on */
 };
+
+#define PURGE_UNIT ((size_t)4096)
 
 struct page_event {
 	enum page_event_kind kind;
@@ -137,8 +140,9 @@ typedef void page_observer(const struct page_event *event);
  */
 void pageheap_observe(page_observer *observer);
 
-/* Pages of kept spans (pageheap_spare_add). */
+/* Pages of kept spans (pageheap_spare_add), and bytes given back inside of runs (pageheap_purged_add). */
 size_t pageheap_spare(void);
+size_t pageheap_purged(void);
 
 /* For fork, which takes every lock. */
 struct lock *pageheap_lock(void);

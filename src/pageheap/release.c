@@ -72,7 +72,17 @@ size_t pageheap_spare(void)
 
 bool pageheap_purge(uintptr_t address, size_t bytes)
 {
-	return os_release(address, bytes) == OS_DONE;
+	if (os_release(address, bytes) != OS_DONE)
+		return false;
+	if (likely(load_relaxed(&heap_observer) == NULL))
+		return true;
+	lock_acquire(&heap.lock);
+	heap_report(&(struct page_event){.kind = PAGE_PURGED,
+					 .page = page_of(address),
+					 .other = (address & (PAGE_SIZE - 1)) / PURGE_UNIT,
+					 .pages = bytes / PURGE_UNIT});
+	lock_release(&heap.lock);
+	return true;
 }
 
 void pageheap_purged_add(size_t bytes)
@@ -86,7 +96,7 @@ void pageheap_purged_remove(size_t bytes)
 	__atomic_fetch_sub(&release.purged_bytes, bytes, __ATOMIC_RELAXED);
 }
 
-size_t release_purged_bytes(void)
+size_t pageheap_purged(void)
 {
 	return load_relaxed(&release.purged_bytes);
 }

@@ -20,12 +20,12 @@ LIBRARY = os.environ["TIERMALLOC_SHARED"]
 HANG_LIMIT = 240
 
 OPERATIONS = {"allocate": 1, "aligned": 2, "free": 3, "grow": 4, "move": 5, "release": 6, "tick": 7, "limit": 8, "spare": 9,
-              "time": 10}
+              "time": 10, "purge": 11, "purged": 12}
 NAMES = {number: name for name, number in OPERATIONS.items()}
 
 # Which of an operation's numbers are pages, written as distances.
 ARGUMENTS = {"allocate": "pn", "aligned": "pnn", "free": "pn", "grow": "pnn", "move": "ppn", "release": "n", "tick": "",
-             "limit": "n", "spare": "n", "time": "n"}
+             "limit": "n", "spare": "n", "time": "n", "purge": "pnn", "purged": "n"}
 
 FEW, ZEROED, GROWING, DENSE = 1, 2, 4, 8
 REMAP = 1
