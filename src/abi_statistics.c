@@ -103,7 +103,7 @@ int PUBLIC(mallopt)(int parameter, int value)
 	case M_TRIM_THRESHOLD:
 		if (value < 0 || !process_ready())
 			return 0;
-		pageheap_set_release_limit((size_t)value);
+		pageheap_set_retain((size_t)value);
 		return 1;
 	case M_MXFAST:
 	case M_NLBLKS:

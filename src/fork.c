@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include "background.h"
 #include "base/arena.h"
 #include "base/lock.h"
 #include "central/central.h"
@@ -97,6 +98,7 @@ static void prepare(void)
 {
 	struct holdings holdings;
 
+	background_before_fork();
 	/* So that the child knows whether its parent is a thread that has called vfork, or a child of it. */
 	if (thread_state.phase == THREAD_VFORKED)
 		frontend_open_thread();
@@ -131,6 +133,7 @@ static void after_in_parent(void)
 {
 	finish();
 	stdio(_IO_list_unlock);
+	background_after_fork();
 }
 
 static void after_in_child(void)
@@ -151,6 +154,7 @@ static void after_in_child(void)
 		frontend_forget_other_threads();
 	if (forking.holdings.lock[PAGEHEAP_LOCK] == LOCK_TAKEN)
 		pageheap_adopt_in_child();
+	background_forget_in_child();
 	recording_begin_anew_in_child();
 	page_trace_begin_anew_in_child(forking.holdings.lock[PAGEHEAP_LOCK] == LOCK_TAKEN);
 	stdio(_IO_list_resetlock);

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "background.h"
 #include "base/lock.h"
 #include "base/options.h"
 #include "base/os.h"
@@ -37,6 +38,7 @@ static struct {
 static void on_thread_exit(void *unused)
 {
 	(void)unused;
+	background_thread_ends();
 	if (!door_enter())
 		return;
 	frontend_close_thread();
@@ -90,7 +92,13 @@ static void apply_options(void)
 {
 	const struct frontend_limits limits = {options.thread_cache_size, options.min_per_thread_cache};
 
-	pageheap_set_release_limit(options.release_limit);
+	pageheap_set_retain(options.retain);
+	pageheap_set_decay((uint32_t)options.decay_ms);
+	pageheap_set_peak((uint32_t)options.peak_ms);
+	pageheap_set_trend((uint32_t)options.trend_ms);
+	pageheap_set_release_rate(options.release_rate);
+	pageheap_set_soft_limit(options.soft_limit);
+	pageheap_set_hard_limit(options.hard_limit);
 	frontend_set_limits(&limits);
 	if (door_enter()) {
 		frontend_begin((enum frontend_kind)options.frontend, options.cpu_cache_size);
@@ -152,10 +160,12 @@ __attribute__((constructor(101))) static void start_up(void)
 		sized_free_limit = SMALL_SIZE;
 	start_recording();
 	start_tracing();
+	background_begin(options.background);
 }
 
 __attribute__((destructor)) static void at_exit(void)
 {
+	background_end();
 	if (options.stats_print)
 		statistics_print_to_stderr();
 	write_recording();

@@ -29,6 +29,7 @@ static struct {
 	uintptr_t mapped; /* end of what is mapped */
 	uintptr_t end;
 	size_t mapped_bytes;
+	size_t touched; /* used and free; atomic */
 	size_t used;
 	size_t free;
 	struct free_block *bins[EXACT_BINS + 1 + POWER_BINS];
@@ -84,6 +85,7 @@ static void *take_new(size_t block)
 		return NULL;
 	address = arena.next;
 	arena.next += block;
+	store_relaxed(&arena.touched, arena.touched + block);
 	return (void *)address;
 }
 
@@ -123,6 +125,11 @@ void arena_free(void *address, size_t bytes)
 	arena.used -= block;
 	arena.free += block;
 	lock_release(&arena.lock);
+}
+
+size_t arena_touched(void)
+{
+	return load_relaxed(&arena.touched);
 }
 
 void arena_read_statistics(struct arena_statistics *statistics)

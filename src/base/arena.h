@@ -46,6 +46,9 @@ struct arena_statistics {
 	size_t free;   /* bytes in blocks given back, waiting for reuse */
 };
 
+/* Bytes of all blocks, handed out or given back: what can be resident. Without the lock. */
+size_t arena_touched(void);
+
 void arena_read_statistics(struct arena_statistics *statistics);
 
 /* For fork, which takes every lock. */

@@ -11,7 +11,10 @@
 #include "size_classes.h"
 
 struct options options = {
-	.release_limit = DEFAULT_RELEASE_LIMIT,
+	.retain = DEFAULT_RETAIN,
+	.decay_ms = DEFAULT_DECAY_MS,
+	.peak_ms = DEFAULT_PEAK_MS,
+	.trend_ms = DEFAULT_TREND_MS,
 	.thread_cache_size = THREAD_CACHE_SIZE,
 	.min_per_thread_cache = MIN_PER_THREAD_CACHE,
 	.cpu_cache_size = DEFAULT_CPU_CACHE_SIZE,
@@ -133,12 +136,30 @@ static bool parse_seconds(struct word value, void *target)
 	return true;
 }
 
-#define BYTES "a number of bytes, or one with K, M or G"
+static bool parse_milliseconds(struct word value, void *target)
+{
+	size_t number;
+
+	if (!parse_digits(value, &number) || number > MOST_MS)
+		return false;
+	*(uint64_t *)target = number;
+	return true;
+}
+
+#define MILLISECONDS "a number of milliseconds, at most a day"
+#define BYTES        "a number of bytes, or one with K, M or G"
 
 static const struct option table[] = {
 	{"stats_print", parse_switch, &options.stats_print, "true or false"},
 	{"deepbind", parse_switch, &options.deepbind, "true or false"},
-	{"release_limit", parse_bytes, &options.release_limit, BYTES},
+	{"background", parse_switch, &options.background, "true or false"},
+	{"retain", parse_bytes, &options.retain, BYTES},
+	{"decay_ms", parse_milliseconds, &options.decay_ms, MILLISECONDS},
+	{"peak_ms", parse_milliseconds, &options.peak_ms, MILLISECONDS},
+	{"trend_ms", parse_milliseconds, &options.trend_ms, MILLISECONDS},
+	{"release_rate", parse_bytes, &options.release_rate, BYTES},
+	{"soft_limit", parse_bytes, &options.soft_limit, BYTES},
+	{"hard_limit", parse_bytes, &options.hard_limit, BYTES},
 	{"thread_cache_size", parse_bytes, &options.thread_cache_size, BYTES},
 	{"min_per_thread_cache", parse_bytes, &options.min_per_thread_cache, BYTES},
 	{"frontend", parse_frontend, &options.frontend, "auto, thread or cpu"},

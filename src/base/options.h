@@ -10,17 +10,33 @@
 
 #include "base/common.h"
 
-/* What release_limit is unless it is set: two hugepages, enough for the come and go of small programs. */
-#define DEFAULT_RELEASE_LIMIT ((size_t)4 << 20)
+/* What retain is unless it is set: a program that has done its work, and does little now, gets down to that. */
+#define DEFAULT_RETAIN ((size_t)1 << 20)
+
+/*
+ * What these times are unless they are set, and what they can be set to: a day. (A GiB that is given back and faulted in
+ * again each second takes 240 ms of it; 100 MiB, 2.4 %. What has been kept for a peak has gone ten seconds after it.)
+ */
+#define DEFAULT_DECAY_MS 1000
+#define DEFAULT_PEAK_MS  8000
+#define DEFAULT_TREND_MS 300000
+#define MOST_MS          86400000
 
 /* What a CPU's slab may hold unless it is set. */
 #define DEFAULT_CPU_CACHE_SIZE ((size_t)2 << 20)
 
 struct options {
-	bool stats_print;            /* statistics on stderr at exit */
-	bool deepbind;               /* leave RTLD_DEEPBIND to dlopen */
-	size_t release_limit;        /* bytes of free memory kept before giving back */
-	size_t thread_cache_size;    /* bytes, over all threads */
+	bool stats_print;         /* statistics on stderr at exit */
+	bool deepbind;            /* leave RTLD_DEEPBIND to dlopen */
+	bool background;          /* a thread gives memory back while the program is idle */
+	size_t retain;            /* bytes of free memory kept before giving back */
+	uint64_t decay_ms;        /* milliseconds: free memory above it is kept for swings of this time */
+	uint64_t peak_ms;         /* the same: for the work, and in partly used hugepages for the peak, of this time */
+	uint64_t trend_ms;        /* the same: in partly used hugepages for swings of this time */
+	size_t release_rate;      /* bytes that are given back in a second at most; 0: no bound */
+	size_t soft_limit;        /* bytes above which no free memory is kept; 0: none */
+	size_t hard_limit;        /* bytes above which allocations fail; 0: none */
+	size_t thread_cache_size; /* bytes, over all threads */
 	size_t min_per_thread_cache; /* bytes */
 	size_t cpu_cache_size;       /* bytes, for each CPU */
 	unsigned frontend;           /* an enum frontend_kind */

@@ -59,6 +59,7 @@ struct large_request {
 	size_t alignment; /* in pages, a power of two */
 	bool zeroed;      /* it will be cleared: zeroed pages are preferred */
 	bool growing;     /* it is likely to grow: with room behind it */
+	size_t moved;     /* pages of another block that will be moved here */
 };
 
 /* Makes a large block. NULL: out of memory. */

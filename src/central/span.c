@@ -77,7 +77,8 @@ struct span *span_create_large(const struct large_request *large_request)
 					     .alignment = large_request->alignment,
 					     .kind = PAGES_FEW_OBJECTS,
 					     .zeroed = large_request->zeroed,
-					     .growing = large_request->growing};
+					     .growing = large_request->growing,
+					     .moved = large_request->moved};
 	struct span *span = create(&request, 0);
 
 	if (span == NULL)
@@ -120,7 +121,7 @@ bool span_grow(struct span *span, size_t pages)
 
 struct span *span_move(struct span *span, size_t pages)
 {
-	const struct large_request request = {.pages = pages, .alignment = 1, .growing = true};
+	const struct large_request request = {.pages = pages, .alignment = 1, .growing = true, .moved = span->pages};
 	struct span *moved = span_create_large(&request);
 
 	if (moved == NULL)

@@ -181,8 +181,7 @@ static void look_at_slab(struct slab *slab)
 		drain(slab);
 }
 
-/* Once in a while, by one thread: drains the CPUs that have nothing to do. */
-static void drain_idle(void)
+void cpu_cache_drain_idle(void)
 {
 	uint64_t last = load_relaxed(&last_look);
 	uint64_t now = os_milliseconds();
@@ -206,7 +205,7 @@ static inline void count_visit(struct rseq_area *area, struct slab *slab)
 	if (visits % VISITS_PER_LOOK == 0)
 		look_at_next_class(area, slab);
 	if (unlikely(visits % VISITS_PER_TICK == 0)) {
-		drain_idle();
+		cpu_cache_drain_idle();
 		frontend_tick();
 	}
 }

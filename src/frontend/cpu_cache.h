@@ -12,6 +12,9 @@
 void *cpu_cache_allocate(struct rseq_area *area, unsigned class);
 void cpu_cache_free(struct rseq_area *area, unsigned class, void *object, const char *function);
 
+/* Once in a while, by one thread: drains the CPUs that have nothing to do. */
+void cpu_cache_drain_idle(void);
+
 /* Gives back everything that all CPUs' slabs hold, as far as they can be taken away. Returns bytes. */
 size_t cpu_cache_flush_all(void);
 

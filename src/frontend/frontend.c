@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/bell.h"
 #include "base/message.h"
 #include "base/options.h"
 #include "base/os.h"
@@ -172,7 +173,7 @@ COLD _Noreturn void frontend_freed_twice(unsigned class, void *object, const cha
 	message_wrong_use(&use);
 }
 
-void frontend_tick(void)
+static void tick_below(void)
 {
 	static uint64_t last_tick;
 	uint64_t last = load_relaxed(&last_tick);
@@ -203,6 +204,19 @@ bool frontend_watches(void)
 	}
 	store_relaxed(&calls, load_relaxed(&calls) + 1);
 	return load_relaxed(&calls) <= WATCHED_CALLS;
+}
+
+void frontend_tick(void)
+{
+	bell_ring(&background_bell);
+	tick_below();
+}
+
+void frontend_tick_idle(void)
+{
+	if (per_cpu)
+		cpu_cache_drain_idle();
+	tick_below();
 }
 
 size_t frontend_flush_thread(void)

@@ -73,6 +73,8 @@ void frontend_tick(void);
  * a busy thread is let go.
  */
 bool frontend_watches(void);
+/* The same without a program at work, for the background thread; also drains the CPUs that have nothing to do. */
+void frontend_tick_idle(void);
 
 /* Gives back everything that this thread's cache holds. Returns bytes. The thread goes on with an empty cache. */
 size_t frontend_flush_thread(void);

@@ -48,6 +48,7 @@ static size_t collect(struct figure *figures)
 	figures[count++] = (struct figure){"metadata in use", "metadata_used", s.metadata.used};
 	figures[count++] = (struct figure){"metadata free", "metadata_free", s.metadata.free};
 	figures[count++] = (struct figure){"metadata mapped", "metadata_mapped", s.metadata.mapped + s.pages.map_bytes};
+	figures[count++] = (struct figure){"counted by limits", "counted", s.pages.counted};
 	figures[count++] = (struct figure){"caches may hold", "cache_capacity", s.threads.capacity};
 	figures[count++] = (struct figure){"given back so far", "released_total", s.pages.released_total};
 	figures[count++] = (struct figure){"kept before giving back", "release_limit", s.pages.release_limit};

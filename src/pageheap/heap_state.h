@@ -78,7 +78,7 @@ struct page_slice kernel_slice(size_t first, size_t count);
 size_t release_limit_bytes(void);
 uint64_t release_purged_total(void);
 
-/* What pageheap_set_release_limit has set, in pages. */
+/* What pageheap_set_retain has set, in pages. */
 size_t release_base_pages(void);
 
 #endif

@@ -4,6 +4,8 @@
  */
 #include "pageheap/history.h"
 
+#include "base/options.h"
+
 #define EPOCHS 8
 
 struct ring {
@@ -20,8 +22,8 @@ static struct {
 	struct ring rings[HISTORY_WINDOWS];
 } history = {.rings = {
 		     [HISTORY_DECAY] = {.epoch = DEFAULT_DECAY_MS / EPOCHS},
-		     [HISTORY_PEAK] = {.epoch = DEFAULT_SUBRELEASE_PEAK_MS / EPOCHS},
-		     [HISTORY_TREND] = {.epoch = DEFAULT_SUBRELEASE_TREND_MS / EPOCHS},
+		     [HISTORY_PEAK] = {.epoch = DEFAULT_PEAK_MS / EPOCHS},
+		     [HISTORY_TREND] = {.epoch = DEFAULT_TREND_MS / EPOCHS},
 	     }};
 
 /* One time after, or within, the other. */

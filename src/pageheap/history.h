@@ -10,14 +10,7 @@
 
 #include "base/common.h"
 
-/*
- * The windows' times unless they are set, in milliseconds. After PEAK and a tick, what was kept for a peak has gone; the
- * first is long enough that giving back and faulting in again, some 240 ms for a GiB, is worth waiting for.
- */
-#define DEFAULT_DECAY_MS            1000
-#define DEFAULT_SUBRELEASE_PEAK_MS  8000
-#define DEFAULT_SUBRELEASE_TREND_MS 300000
-
+/* Each has its option. */
 enum history_window {
 	HISTORY_DECAY, /* swings that are too fast to give memory back in between */
 	HISTORY_PEAK,  /* peaks that partly free hugepages are kept for */

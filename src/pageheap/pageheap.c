@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/os.h"
-#include "pageheap/heap_state.h"
+#include "pageheap/limits.h"
 
 struct heap_state heap;
 
@@ -364,12 +364,8 @@ static size_t find_hugepage_run(const struct page_request *request)
 	return number == NO_HUGEPAGE ? NO_HUGEPAGE : number * HUGEPAGE_PAGES;
 }
 
-/*
- * Where zeroed pages are wanted and only some are known to be so, the others are given back to the system, which
- * clears them when they are touched: clearing all would touch all. Pages that are all backed are left to be cleared
- * by the caller.
- */
-static void unback_mixed(size_t page, size_t pages)
+/* Pages of a run, which has its addresses, that are not backed. */
+static size_t count_released(size_t page, size_t pages)
 {
 	size_t released = 0;
 
@@ -379,6 +375,18 @@ static void unback_mixed(size_t page, size_t pages)
 		released += bits_count_range(hugepage_records[part.number].released, part.first, part.count);
 		at += part.count;
 	}
+	return released;
+}
+
+/*
+ * Where zeroed pages are wanted and only some are known to be so, the others are given back to the system, which
+ * clears them when they are touched: clearing all would touch all. Pages that are all backed are left to be cleared
+ * by the caller.
+ */
+static void unback_mixed(size_t page, size_t pages)
+{
+	size_t released = count_released(page, pages);
+
 	if (released == 0 || released == pages)
 		return;
 	for (size_t at = page; at < page + pages;) {
@@ -389,18 +397,44 @@ static void unback_mixed(size_t page, size_t pages)
 	}
 }
 
-bool pageheap_allocate(const struct page_request *request, struct page_run *run)
+/* Whether a run may be taken, where the memory of so many pages goes soon. */
+static bool hard_limit_admits(size_t page, size_t pages, size_t moved)
+{
+	size_t released;
+
+	if (likely(limits.hard_bytes == 0))
+		return true;
+	released = count_released(page, pages);
+	return limits_admit(pages - moved, released > moved ? released - moved : 0);
+}
+
+/* The first page of a run that may be taken, or NO_HUGEPAGE. `small`: it fits into a hugepage. */
+static inline size_t find_run(const struct page_request *request, bool small)
+{
+	size_t more = request->pages - request->moved;
+	size_t page;
+
+	if (!limits_admit(more, 0))
+		return NO_HUGEPAGE;
+	page = small ? find_in_filler(request) : find_hugepage_run(request);
+	if (page == NO_HUGEPAGE)
+		return NO_HUGEPAGE;
+	if (request->zeroed)
+		unback_mixed(page, request->pages);
+	return hard_limit_admits(page, request->pages, request->moved) ? page : NO_HUGEPAGE;
+}
+
+/* False: none, or against the hard limit. */
+static bool allocate(const struct page_request *request, struct page_run *run)
 {
 	bool small = request->pages < HUGEPAGE_PAGES && request->alignment <= HUGEPAGE_PAGES;
 	size_t populated = 0;
 	size_t page;
 
 	lock_acquire(&heap.lock);
-	page = small ? find_in_filler(request) : find_hugepage_run(request);
+	page = find_run(request, small);
 	if (page != NO_HUGEPAGE) {
 		run->address = page_address(page);
-		if (request->zeroed)
-			unback_mixed(page, request->pages);
 		run->zeroed = take_run(page, request->pages, request->kind);
 		if (small && request->growing)
 			hugepage_records[page / HUGEPAGE_PAGES].growing = true;
@@ -408,11 +442,18 @@ bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 			populated = populate_choose(page / HUGEPAGE_PAGES, page % HUGEPAGE_PAGES, request->pages);
 		heap_report(&(struct page_event){
 			.kind = PAGE_ALLOCATED, .page = page, .pages = request->pages, .request = request});
+		limits_look();
 	}
 	lock_release(&heap.lock);
 	if (populated != 0)
 		os_populate(run->address, populated << PAGE_SHIFT);
+	limits_act();
 	return page != NO_HUGEPAGE;
+}
+
+bool pageheap_allocate(const struct page_request *request, struct page_run *run)
+{
+	return likely(allocate(request, run)) || (limits_make_room(request->pages) && allocate(request, run));
 }
 
 /* Whether kernel calls can work on exactly this run. */
@@ -430,7 +471,9 @@ void pageheap_free(uintptr_t address, size_t pages, bool remap)
 	return_run(page_of(address), pages, released);
 	heap_report(&(struct page_event){.kind = PAGE_FREED, .page = page_of(address), .pages = pages, .remap = remap});
 	release_after_free();
+	limits_look();
 	lock_release(&heap.lock);
+	limits_act();
 }
 
 /* Whether the pages are all free, or beyond the top. */
@@ -454,7 +497,7 @@ static bool run_is_free(size_t page, size_t pages)
 	return true;
 }
 
-bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed)
+static bool grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed)
 {
 	size_t page = page_of(address) + pages;
 	size_t count = new_pages - pages;
@@ -463,14 +506,23 @@ bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zero
 	bool grown;
 
 	lock_acquire(&heap.lock);
-	grown = last < page_map_capacity() && run_is_free(page, count) && map_run(first, last - first + 1) == OS_DONE;
+	grown = last < page_map_capacity() && limits_admit(count, 0) && run_is_free(page, count) &&
+		map_run(first, last - first + 1) == OS_DONE && hard_limit_admits(page, count, 0);
 	if (grown) {
 		*zeroed = take_run(page, count, PAGES_FEW_OBJECTS);
 		heap_report(&(struct page_event){
 			.kind = PAGE_GROWN, .page = page_of(address), .pages = pages, .other = new_pages});
+		limits_look();
 	}
 	lock_release(&heap.lock);
+	limits_act();
 	return grown;
+}
+
+bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed)
+{
+	return grow(address, pages, new_pages, zeroed) ||
+	       (limits_make_room(new_pages - pages) && grow(address, pages, new_pages, zeroed));
 }
 
 bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages)
@@ -503,6 +555,7 @@ void pageheap_read_statistics(struct pageheap_statistics *statistics)
 		.whole_free_hugepages = heap.whole_free,
 		.map_bytes = page_map_bytes(),
 		.released_total = heap.released_total + release_purged_total(),
+		.counted = limits_counted(),
 		.release_limit = release_limit_bytes(),
 	};
 	lock_release(&heap.lock);

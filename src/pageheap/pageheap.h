@@ -9,6 +9,7 @@
 
 #include "base/common.h"
 
+struct bell;
 struct lock;
 
 /* Spans that live long because of their many objects stay away from the hugepages of spans that come and go. */
@@ -24,6 +25,7 @@ struct page_request {
 	enum page_kind kind;
 	bool zeroed;  /* should read zero, if that can be had without touching it */
 	bool growing; /* is likely to grow: placed where there is room behind it */
+	size_t moved; /* pages of another run that will be moved here, and whose memory goes then */
 	bool dense;   /* all of it will be written soon, and what is taken next in the same manner, too */
 };
 
@@ -63,8 +65,39 @@ static inline bool pageheap_waits(void)
 	return load_relaxed(&pageheap_waiting);
 }
 
-/* Free memory kept for reuse before it is given back; set from the options. */
-void pageheap_set_release_limit(size_t bytes);
+/*
+ * Limits on what the heap has, in bytes, 0 for none (limits.h says what counts): above the soft one no free memory is kept,
+ * above the hard one pageheap_allocate and pageheap_grow fail. Without the lock, as all that follows. What is free
+ * above one of them goes at once.
+ */
+void pageheap_set_soft_limit(size_t bytes);
+void pageheap_set_hard_limit(size_t bytes);
+
+/* What goes by itself is no more than so many bytes in a second; 0: no bound. */
+void pageheap_set_release_rate(size_t bytes);
+
+/* What the page heap asks of the tiers above; they clear the bits. Atomic. */
+enum {
+	PAGEHEAP_ASKS_CACHES = 1,     /* too much is in use: give up what is cached */
+	PAGEHEAP_ASKS_BACKGROUND = 2, /* there may be something to do for the background thread, which does not run */
+};
+extern HIDDEN uint32_t pageheap_asks;
+
+/* What the background thread sleeps on: rung when there is something to do for it. */
+extern HIDDEN struct bell background_bell;
+void pageheap_set_background(bool wanted, bool runs);
+
+/* In a forked child, where it does not run: without the lock. */
+void pageheap_forget_background(void);
+
+/*
+ * How much free memory is kept for reuse: always so many bytes, and what the demand of so many milliseconds calls for
+ * (release.c). Set from the options of these names.
+ */
+void pageheap_set_retain(size_t bytes);
+void pageheap_set_decay(uint32_t milliseconds);
+void pageheap_set_peak(uint32_t milliseconds);
+void pageheap_set_trend(uint32_t milliseconds);
 
 /*
  * Empty spans that the central tier keeps count against what the page heap may keep, and are no demand. Add: false if
@@ -101,6 +134,7 @@ struct pageheap_statistics {
 	size_t whole_free_hugepages;
 	size_t map_bytes;        /* address space of the page map's arrays */
 	uint64_t released_total; /* bytes ever given back */
+	size_t counted;          /* bytes that count against the limits */
 	size_t release_limit;    /* bytes kept at present before giving back */
 };
 
@@ -117,7 +151,7 @@ enum page_event_kind {
 	PAGE_MOVED,    /* to the page `other` */
 	PAGE_RELEASED, /* pageheap_release was asked to keep `pages` */
 	PAGE_TICK,
-	PAGE_LIMIT, /* the release limit is `pages` */
+	PAGE_LIMIT,  /* the release limit is `pages` */
 	PAGE_PURGED, /* pageheap_purge, in PURGE_UNITs: `pages` of them, from the page's unit `other` on */
 };
 

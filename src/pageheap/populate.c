@@ -7,7 +7,7 @@
  * choice is made under the page heap's lock, the call after it: whoever takes one of the pages meanwhile, or even gives
  * it back, finds it as it would be without the call, or resident.
  */
-#include "pageheap/heap_state.h"
+#include "pageheap/limits.h"
 
 /*
  * A step is this share of the heap, so that small programs stay small, up to MOST; larger steps gain nothing more.
@@ -28,6 +28,8 @@ size_t populate_choose(size_t number, size_t first, size_t count)
 	if (step < maximum(LEAST, 1))
 		return 0;
 	stop = minimum(bits_next_clear(hugepage->released, end, HUGEPAGE_PAGES), first + step);
+	if (stop > end)
+		stop = end + minimum(stop - end, limits_room());
 	if (stop > end) {
 		bits_clear_range(hugepage->released, end, stop - end);
 		hugepage->released_count = (uint16_t)(hugepage->released_count - (stop - end));

@@ -23,6 +23,7 @@
 #include "pageheap/give_back.h"
 #include "pageheap/heap_state.h"
 #include "pageheap/history.h"
+#include "pageheap/limits.h"
 
 /* The come and go of small programs: two hugepages. */
 #define SLACK ((size_t)4 << 20 >> PAGE_SHIFT)
@@ -41,7 +42,7 @@ static struct {
 	size_t keep_share;     /* beyond that, not by empty spans */
 	size_t keep_unbroken;
 	bool useless; /* the system refuses (locked memory): tried again at the next tick */
-} release = {.base_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT, .keep_pages = DEFAULT_RELEASE_LIMIT >> PAGE_SHIFT};
+} release = {.base_pages = DEFAULT_RETAIN >> PAGE_SHIFT, .keep_pages = DEFAULT_RETAIN >> PAGE_SHIFT};
 
 bool pageheap_waiting;
 
@@ -223,9 +224,11 @@ static size_t partial_backed(void)
 }
 
 /* The highest free hugepages, until at most so many backed pages are left in such. */
-static void collect_whole(struct batch *batch, size_t keep)
+static void collect_whole(struct batch *batch, size_t keep, size_t most)
 {
-	while (heap.whole_backed > keep && batch->count < PARTS_IN_BATCH)
+	size_t before = heap_backed_free();
+
+	while (heap.whole_backed > keep && batch->count < PARTS_IN_BATCH && before - heap_backed_free() < most)
 		batch_add(batch, highest_backed(), 0, HUGEPAGE_PAGES);
 }
 
@@ -248,9 +251,11 @@ static bool collect_from(struct batch *batch, size_t number)
 }
 
 /* The emptiest hugepages' free pages, until at most so many backed ones are left in partly used hugepages. */
-static void collect_partial(struct batch *batch, size_t keep)
+static void collect_partial(struct batch *batch, size_t keep, size_t most)
 {
-	while (partial_backed() > keep && batch->count < PARTS_IN_BATCH) {
+	size_t before = heap_backed_free();
+
+	while (partial_backed() > keep && batch->count < PARTS_IN_BATCH && before - heap_backed_free() < most) {
 		size_t number = filler_emptiest_backed();
 
 		if (number == NO_HUGEPAGE || !collect_from(batch, number))
@@ -259,23 +264,23 @@ static void collect_partial(struct batch *batch, size_t keep)
 }
 
 /*
- * Gives back until at most so many pages are left in whole free, and in partly used hugepages. Leaves the lock while it
- * does.
+ * Gives back until at most so many pages are left in whole free, and in partly used hugepages, or about `most` have gone.
+ * Leaves the lock while it does.
  */
-static size_t release_down_to(size_t whole, size_t partial)
+static size_t release_down_to(size_t whole, size_t partial, size_t most)
 {
 	size_t total = 0;
 
-	for (;;) {
+	while (total < most) {
 		struct batch batch;
 		size_t pages;
 
 		batch.unmap = os_addresses_are_scarce();
 		batch.count = 0;
-		collect_whole(&batch, whole);
+		collect_whole(&batch, whole, most - total);
 		if (batch.count == 0) {
 			batch.unmap = false;
-			collect_partial(&batch, partial);
+			collect_partial(&batch, partial, most - total);
 		}
 		if (batch.count == 0)
 			return total;
@@ -286,6 +291,7 @@ static size_t release_down_to(size_t whole, size_t partial)
 			return total;
 		}
 	}
+	return total;
 }
 
 /* Whether more than what is kept in any case is free. */
@@ -298,13 +304,15 @@ static void release_by_rule(void)
 {
 	size_t keep = keep_here();
 	size_t partial = maximum(keep, release.keep_unbroken);
+	size_t whole;
 
 	if (heap_backed_free() <= keep)
 		return;
 	/* A quarter more, so that the next free does not look for one page again. */
 	if (partial_backed() > partial)
 		partial -= partial / 4;
-	release_down_to(keep > partial_backed() ? keep - partial_backed() : 0, partial);
+	whole = keep > partial_backed() ? keep - partial_backed() : 0;
+	release_rate_spend(release_down_to(whole, partial, release_rate_pages()));
 }
 
 void release_after_free(void)
@@ -359,20 +367,43 @@ size_t pageheap_release(size_t keep)
 	heap_report(&(struct page_event){.kind = PAGE_RELEASED, .pages = pages});
 	release.useless = false;
 	partial = partial_backed();
-	total = release_down_to(pages > partial ? pages - partial : 0, pages);
+	total = release_down_to(pages > partial ? pages - partial : 0, pages, SIZE_MAX);
 	if (os_addresses_are_scarce())
 		unmap_released();
 	lock_release(&heap.lock);
 	return total << PAGE_SHIFT;
 }
 
-void pageheap_set_release_limit(size_t bytes)
+void pageheap_set_retain(size_t bytes)
 {
 	lock_acquire(&heap.lock);
 	release.base_pages = bytes >> PAGE_SHIFT;
 	look_at_history();
 	heap_report(&(struct page_event){.kind = PAGE_LIMIT, .pages = release.base_pages});
 	lock_release(&heap.lock);
+}
+
+static void set_window(enum history_window window, uint32_t milliseconds)
+{
+	lock_acquire(&heap.lock);
+	history_set_window(window, milliseconds);
+	look_at_history();
+	lock_release(&heap.lock);
+}
+
+void pageheap_set_decay(uint32_t milliseconds)
+{
+	set_window(HISTORY_DECAY, milliseconds);
+}
+
+void pageheap_set_peak(uint32_t milliseconds)
+{
+	set_window(HISTORY_PEAK, milliseconds);
+}
+
+void pageheap_set_trend(uint32_t milliseconds)
+{
+	set_window(HISTORY_TREND, milliseconds);
 }
 
 size_t release_limit_bytes(void)

@@ -289,6 +289,87 @@ static void an_idle_thread_works_on(void)
 	free(kept);
 }
 
+static void *volatile held;
+
+/* Takes it, and lets it go if it is there. */
+static bool can_have(size_t bytes)
+{
+	held = malloc(bytes);
+	free(held);
+	return held != NULL;
+}
+
+static void impossible_limits_are_refused(void)
+{
+	bool (*const setters[])(size_t) = {tiermalloc_retain, tiermalloc_release_rate, tiermalloc_soft_limit,
+		tiermalloc_hard_limit, tiermalloc_decay_ms, tiermalloc_peak_ms, tiermalloc_trend_ms};
+	for (size_t i = 0; i < sizeof setters / sizeof *setters; ++i) {
+		errno = UNTOUCHED_ERRNO;
+		expect(!setters[i](SIZE_MAX) && errno == EINVAL, "setter %zu takes SIZE_MAX, or sets errno to %d", i, errno);
+		expect(!setters[i]((size_t)PTRDIFF_MAX + 1) && errno == EINVAL, "setter %zu takes PTRDIFF_MAX + 1", i);
+	}
+	expect(!tiermalloc_decay_ms(24 * 60 * 60 * 1000 + 1) && errno == EINVAL, "a decay of more than a day");
+	errno = UNTOUCHED_ERRNO;
+	expect(tiermalloc_decay_ms(24 * 60 * 60 * 1000) && tiermalloc_decay_ms(0) && tiermalloc_decay_ms(1000), "decay");
+	expect(tiermalloc_peak_ms(0) && tiermalloc_peak_ms(8000) && tiermalloc_trend_ms(0) && tiermalloc_trend_ms(300000), "times");
+	expect(tiermalloc_release_rate(1 << 20) && tiermalloc_release_rate(0), "release rate");
+	expect(tiermalloc_retain(0) && tiermalloc_retain(1 << 20), "retain");
+	expect(errno == UNTOUCHED_ERRNO, "errno was set to %d", errno);
+}
+
+static void beyond_the_hard_limit_nothing_is_to_be_had(void)
+{
+	size_t counted = tiermalloc_counted_bytes();
+	char *block = hide_pointer(malloc(1000000));
+	errno = UNTOUCHED_ERRNO;
+	expect(tiermalloc_hard_limit(counted + (50 << 20)), "no limit");
+	expect(can_have(40 << 20), "40 of 50 MiB are not to be had");
+	expect(errno == UNTOUCHED_ERRNO, "errno was set to %d", errno);
+	expect(!can_have(60 << 20) && errno == ENOMEM, "60 of 50 MiB, errno %d", errno);
+	errno = UNTOUCHED_ERRNO;
+	expect(!(held = calloc(60, 1 << 20)) && errno == ENOMEM, "calloc of 60 of 50 MiB, errno %d", errno);
+	errno = UNTOUCHED_ERRNO;
+	expect(!(held = realloc(block, 60 << 20)) && errno == ENOMEM, "realloc to 60 of 50 MiB, errno %d", errno);
+	errno = UNTOUCHED_ERRNO;
+	void *aligned = NULL;
+	expect(posix_memalign(&aligned, 4096, 60 << 20) == ENOMEM && !aligned && errno == UNTOUCHED_ERRNO, "posix_memalign");
+	expect(!(held = aligned_alloc(1 << 20, 60 << 20)) && errno == ENOMEM, "aligned_alloc");
+	expect(tiermalloc_counted_bytes() <= counted + (50 << 20), "more is counted than allowed");
+	/* Below what is in use. */
+	expect(tiermalloc_hard_limit(1), "no limit");
+	expect(!can_have(3 << 20) && errno == ENOMEM, "3 MiB beyond a limit of nothing");
+	free(block);
+	expect(tiermalloc_hard_limit(0) && can_have(60 << 20), "the limit stays");
+}
+
+static void what_is_free_above_the_soft_limit_goes(void)
+{
+	size_t counted = tiermalloc_counted_bytes();
+	expect(tiermalloc_retain(200 << 20), "retain");
+	char *block = hide_pointer(malloc(100 << 20));
+	memset(block, 1, 100 << 20);
+	free(block);
+	expect(tiermalloc_counted_bytes() > (100 << 20) && resident_bytes() > (100 << 20), "100 MiB are not kept");
+	expect(tiermalloc_soft_limit(counted + (20 << 20)), "no limit");
+	expect(tiermalloc_counted_bytes() <= counted + (20 << 20), "%zu bytes count", tiermalloc_counted_bytes());
+	expect(resident_bytes() < counted + (40 << 20), "%zu bytes are resident", resident_bytes());
+	expect(can_have(100 << 20), "the soft limit is hard");
+	expect(tiermalloc_counted_bytes() <= counted + (20 << 20), "%zu bytes count", tiermalloc_counted_bytes());
+	expect(tiermalloc_soft_limit(0) && tiermalloc_retain(1 << 20), "no limit");
+}
+
+/* That the thread runs is for the traps to see. A static program without threads has none. */
+static void background_is_switched(void)
+{
+	errno = UNTOUCHED_ERRNO;
+	bool on = tiermalloc_background(true);
+	expect(on ? errno == UNTOUCHED_ERRNO : errno == ENOSYS, "errno was set to %d", errno);
+	errno = UNTOUCHED_ERRNO;
+	expect(tiermalloc_background(on), "a second time");
+	expect(tiermalloc_background(false) && tiermalloc_background(false), "off");
+	expect(errno == UNTOUCHED_ERRNO, "errno was set to %d", errno);
+}
+
 /* Where the file goes: removed by whoever has looked at it. */
 static const char *recording_path(void)
 {
@@ -384,6 +465,10 @@ int main(int argument_count, char **arguments)
 	CHECK(mallopt_refuses_what_it_does_not_know);
 	CHECK(trim_returns_the_truth);
 	CHECK(an_idle_thread_works_on);
+	CHECK(impossible_limits_are_refused);
+	CHECK(beyond_the_hard_limit_nothing_is_to_be_had);
+	CHECK(what_is_free_above_the_soft_limit_goes);
+	CHECK(background_is_switched);
 	CHECK(recording_cannot_be_written_before_it_was_started);
 	CHECK(recording_counts_from_start_to_stop);
 	CHECK(recording_begins_anew);

@@ -103,9 +103,9 @@ class Recording(Stand):
         self.assertNotIn("ran", self.names())
 
     def test_options_reach_the_library_and_ours_are_last(self):
-        result = self.record("--conf", "release_limit:1M", "--period", "5", "sh", "-c", 'echo "$TIERMALLOC_CONF"',
+        result = self.record("--conf", "retain:1M", "--period", "5", "sh", "-c", 'echo "$TIERMALLOC_CONF"',
                              environment={"TIERMALLOC_CONF": "record:/elsewhere"})
-        self.assertRegex(result.stdout, r"^record:/elsewhere,release_limit:1M,record_period:5,record:/.*/%p\.%e\.histogram\n$")
+        self.assertRegex(result.stdout, r"^record:/elsewhere,retain:1M,record_period:5,record:/.*/%p\.%e\.histogram\n$")
 
     def test_ctrl_c_is_for_the_program(self):
         """It reaches both; the program has a handler, and what it recorded is kept."""

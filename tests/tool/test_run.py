@@ -47,12 +47,12 @@ class Run(support.ToolTest):
 
     def test_options_of_the_library(self):
         """What the caller has set stands first: the last one counts."""
-        options = ("--conf", "release_limit:1M,deepbind:true", "--stats", "--conf", "thread_cache_size:2M")
-        self.assertEqual(self.variable("TIERMALLOC_CONF", options, {"TIERMALLOC_CONF": "release_limit:8M"}),
-                         "release_limit:8M,stats_print:true,release_limit:1M,deepbind:true,thread_cache_size:2M")
+        options = ("--conf", "retain:1M,deepbind:true", "--stats", "--conf", "thread_cache_size:2M")
+        self.assertEqual(self.variable("TIERMALLOC_CONF", options, {"TIERMALLOC_CONF": "retain:8M"}),
+                         "retain:8M,stats_print:true,retain:1M,deepbind:true,thread_cache_size:2M")
 
     def test_options_that_are_none(self):
-        for value in ("", "release_limit", ":1", "a:", "a:1,"):
+        for value in ("", "retain", ":1", "a:", "a:1,"):
             with self.subTest(value=value):
                 self.check_refused("run", "--library", support.library(), f"--conf={value}", "true", says="--conf: ")
 

@@ -7,7 +7,11 @@
  *     out_of_memory data      it limits private writable memory (RLIMIT_DATA), which the
  *                             kernel counts much as with vm.overcommit_memory=2
  *     out_of_memory threads   like space, filled by four threads at once
- *     out_of_memory outside   the limit was set before the program started (ulimit -v)
+ *     out_of_memory strict    overcommit is forbidden (vm.overcommit_memory=2): what exceeds
+ *                             the commit limit is refused, and all goes on
+ *     out_of_memory outside   the limit was set before the program started: ulimit -v, or
+ *                             the allocator's own (hard_limit)
+ *     out_of_memory outside-threads   the same, filled by four threads
  */
 #include "churn.h"
 
@@ -251,6 +255,26 @@ static void run_threads(void)
 	pthread_barrier_destroy(&barrier);
 }
 
+/* Not up to the limit, which is that of all processes: in one block that exceeds it. */
+static void exceed_commit_limit(void)
+{
+	size_t size = proc_number("/proc/meminfo", "\nCommitLimit:") * KIB + 1;
+	for (int round = 0; round < 3; round++) {
+		struct object *list = NULL;
+		for (int i = 0; i < 4; i++) {
+			static allocate_function *const ways[] = {by_malloc, by_calloc, by_aligned, by_realloc};
+			errno = 0;
+			void *block = ways[i](size);
+			REQUIRE(!block && errno == ENOMEM, "%zu bytes of %zu: %p, errno %d", size, size - 1, block, errno);
+			block = ways[i](3 * MIB);
+			REQUIRE(block, "no 3 MiB after that");
+			list = entered(block, 3 * MIB, list);
+		}
+		use_heap_briefly((uint64_t)round);
+		empty(&list);
+	}
+}
+
 static void limit(int resource, size_t bytes)
 {
 	struct rlimit value = {bytes, bytes};
@@ -270,8 +294,10 @@ int main(int count, char **values)
 	else if (strcmp(how, "threads") == 0)
 		limit(RLIMIT_AS, address_space_bytes() + LIMIT + THREADS * 16 * MIB);
 	else
-		REQUIRE(strcmp(how, "outside") == 0, "unknown limit %s", how);
-	if (strcmp(how, "threads") == 0) {
+		REQUIRE(strncmp(how, "outside", 7) == 0 || strcmp(how, "strict") == 0, "unknown limit %s", how);
+	if (strcmp(how, "strict") == 0) {
+		exceed_commit_limit();
+	} else if (strcmp(how, "threads") == 0 || strcmp(how, "outside-threads") == 0) {
 		run_threads();
 	} else {
 		fill_with_each_size();

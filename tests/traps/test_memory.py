@@ -25,12 +25,27 @@ class OutOfMemory(TrapTest):
         shell = ["/bin/sh", "-c", 'ulimit -v 320000 && exec "$0" "$@"']
         self.run_trap("out_of_memory", "outside", wrap=shell)
 
-    def test_strict_overcommit(self):
-        with open("/proc/sys/vm/overcommit_memory", encoding="ascii") as file:
-            mode = file.read().strip()
-        if mode != "2":
-            self.skipTest(f"vm.overcommit_memory is {mode} here; only a machine with 2 shows this")
-        self.run_trap("quiet")
+    def test_hard_limit(self):
+        self.run_trap("out_of_memory", "outside", options="hard_limit:300M")
+
+    def test_hard_limit_with_threads(self):
+        self.run_trap("out_of_memory", "outside-threads", options="hard_limit:300M")
+
+
+class Limits(TrapTest):
+    @not_emulated(RESIDENT)
+    def test_resident_memory_below_the_soft_limit(self):
+        self.run_trap("limits", "soft", 60, options="soft_limit:60M,retain:1G")
+
+    def test_caches_above_the_soft_limit(self):
+        self.run_trap("limits", "caches", 60, options="soft_limit:60M")
+
+    @not_emulated(RESIDENT)
+    def test_resident_memory_below_the_hard_limit(self):
+        self.run_trap("limits", "hard", 100, options="hard_limit:100M,retain:1G")
+
+    def test_operator_new(self):
+        self.run_trap("limits_new", options="hard_limit:100M")
 
 
 @not_emulated(RESIDENT)

@@ -35,7 +35,7 @@ static int prepare(void **unused)
 	memset(&model, 0, sizeof(model));
 	calls = 0;
 	refuse = false;
-	pageheap_set_release_limit((size_t)1 << 40);
+	pageheap_set_retain((size_t)1 << 40);
 	pageheap_release(0);
 	for (size_t i = 0; i < RUNS; i++) {
 		if (!model_allocate(&model.runs[i], &quarter))

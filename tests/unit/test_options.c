@@ -11,7 +11,14 @@
 static const struct options before = {
 	.stats_print = false,
 	.deepbind = true,
-	.release_limit = 11,
+	.background = true,
+	.retain = 11,
+	.decay_ms = 18,
+	.peak_ms = 22,
+	.trend_ms = 23,
+	.release_rate = 19,
+	.soft_limit = 20,
+	.hard_limit = 21,
 	.thread_cache_size = 12,
 	.min_per_thread_cache = 13,
 	.cpu_cache_size = 16,
@@ -36,7 +43,14 @@ static void assert_options(const struct options *expected)
 {
 	assert_int_equal(options.stats_print, expected->stats_print);
 	assert_int_equal(options.deepbind, expected->deepbind);
-	assert_int_equal(options.release_limit, expected->release_limit);
+	assert_int_equal(options.background, expected->background);
+	assert_int_equal(options.retain, expected->retain);
+	assert_int_equal(options.decay_ms, expected->decay_ms);
+	assert_int_equal(options.peak_ms, expected->peak_ms);
+	assert_int_equal(options.trend_ms, expected->trend_ms);
+	assert_int_equal(options.release_rate, expected->release_rate);
+	assert_int_equal(options.soft_limit, expected->soft_limit);
+	assert_int_equal(options.hard_limit, expected->hard_limit);
 	assert_int_equal(options.thread_cache_size, expected->thread_cache_size);
 	assert_int_equal(options.min_per_thread_cache, expected->min_per_thread_cache);
 	assert_int_equal(options.cpu_cache_size, expected->cpu_cache_size);
@@ -76,6 +90,9 @@ static void switches(void **unused)
 	accepted("stats_print:true", &expected);
 	expected.deepbind = false;
 	accepted("stats_print:true,deepbind:false", &expected);
+	expected.background = false;
+	accepted("background:false,stats_print:true,deepbind:false", &expected);
+	expected.background = true;
 	expected.stats_print = false;
 	accepted("deepbind:false,stats_print:false", &expected);
 	/* The last one counts. */
@@ -84,7 +101,7 @@ static void switches(void **unused)
 
 static void bad_switches(void **unused)
 {
-	static const char *const keys[] = {"stats_print", "deepbind"};
+	static const char *const keys[] = {"stats_print", "deepbind", "background"};
 	static const char *const values[] = {"", "1", "0", "yes", "True", "truex", "tru", " true", "true:false"};
 
 	(void)unused;
@@ -108,7 +125,10 @@ struct bytes_option {
 };
 
 static const struct bytes_option bytes_options[] = {
-	{"release_limit", offsetof(struct options, release_limit)},
+	{"retain", offsetof(struct options, retain)},
+	{"release_rate", offsetof(struct options, release_rate)},
+	{"soft_limit", offsetof(struct options, soft_limit)},
+	{"hard_limit", offsetof(struct options, hard_limit)},
 	{"thread_cache_size", offsetof(struct options, thread_cache_size)},
 	{"min_per_thread_cache", offsetof(struct options, min_per_thread_cache)},
 	{"cpu_cache_size", offsetof(struct options, cpu_cache_size)},
@@ -206,7 +226,8 @@ static void frontends(void **unused)
 
 		snprintf(text, sizeof(text), "frontend:%s", bad[i]);
 		snprintf(message, sizeof(message),
-			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"frontend\" (allowed: auto, thread or cpu)\n",
+			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"frontend\" (allowed: auto, thread or "
+			 "cpu)\n",
 			 bad[i]);
 		refused(text, message);
 	}
@@ -241,7 +262,8 @@ static void paths(void **unused)
 	assert_int_equal(captured.text[strlen(captured.text) - 1], '\n');
 	assert_int_equal(strncmp(captured.text, message, strlen(captured.text) - 1), 0);
 	assert_options(&before);
-	refused("record:", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"record\" (allowed: the path of a file)\n");
+	refused("record:",
+		"tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"record\" (allowed: the path of a file)\n");
 }
 
 static void record_numbers(void **unused)
@@ -262,17 +284,44 @@ static void record_numbers(void **unused)
 	accepted("record_period:4294967295,record_signal:64", &expected);
 	for (size_t i = 0; i < COUNT_OF(signals); i++) {
 		snprintf(text, sizeof(text), "record_signal:%s", signals[i]);
-		snprintf(message, sizeof(message),
-			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"record_signal\" (allowed: the number of a "
-			 "signal that can be handled)\n",
-			 signals[i]);
+		snprintf(
+			message, sizeof(message),
+			"tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"record_signal\" (allowed: the number of a "
+			"signal that can be handled)\n",
+			signals[i]);
 		refused(text, message);
 	}
 	for (size_t i = 0; i < COUNT_OF(periods); i++) {
 		snprintf(text, sizeof(text), "record_period:%s", periods[i]);
 		snprintf(message, sizeof(message),
-			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"record_period\" (allowed: a number of seconds)\n",
+			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"record_period\" (allowed: a number of "
+			 "seconds)\n",
 			 periods[i]);
+		refused(text, message);
+	}
+}
+
+static void decay(void **unused)
+{
+	static const char *const bad[] = {"", "-1", "1s", "0.5", "86400001", "1K", "18446744073709551617"};
+	struct options expected = before;
+	char text[100];
+	char message[200];
+
+	(void)unused;
+	expected.decay_ms = 0;
+	accepted("decay_ms:0", &expected);
+	expected.decay_ms = MOST_MS;
+	accepted("decay_ms:5,decay_ms:86400000", &expected);
+	expected.peak_ms = 6;
+	expected.trend_ms = 7;
+	accepted("decay_ms:86400000,trend_ms:7,peak_ms:6", &expected);
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		snprintf(text, sizeof(text), "decay_ms:%s", bad[i]);
+		snprintf(message, sizeof(message),
+			 "tiermalloc: TIERMALLOC_CONF: bad value \"%s\" for \"decay_ms\" (allowed: a number of "
+			 "milliseconds, at most a day)\n",
+			 bad[i]);
 		refused(text, message);
 	}
 }
@@ -282,8 +331,8 @@ static void without_value(void **unused)
 	(void)unused;
 	refused("stats_print",
 		"tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"stats_print\" (allowed: true or false)\n");
-	refused("release_limit", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"release_limit\" (allowed: a number "
-				 "of bytes, or one with K, M or G)\n");
+	refused("retain", "tiermalloc: TIERMALLOC_CONF: bad value \"\" for \"retain\" (allowed: a number "
+			  "of bytes, or one with K, M or G)\n");
 }
 
 static void unknown_keys(void **unused)
@@ -308,11 +357,11 @@ static void lists(void **unused)
 	(void)unused;
 	accepted("", &before);
 	accepted(",", &before);
-	expected.release_limit = 1u << 20;
+	expected.retain = 1u << 20;
 	expected.stats_print = true;
-	accepted(",,release_limit:1M,,stats_print:true,", &expected);
+	accepted(",,retain:1M,,stats_print:true,", &expected);
 	options = before;
-	capture_stderr(parse, "foo:1,release_limit:1M,deepbind:maybe,stats_print:true", &captured);
+	capture_stderr(parse, "foo:1,retain:1M,deepbind:maybe,stats_print:true", &captured);
 	assert_string_equal(
 		captured.text,
 		"tiermalloc: TIERMALLOC_CONF: unknown key \"foo\"\n"
@@ -357,10 +406,11 @@ static void environment(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(switches),  cmocka_unit_test(bad_switches),  cmocka_unit_test(bytes),
-		cmocka_unit_test(bad_bytes), cmocka_unit_test(without_value), cmocka_unit_test(unknown_keys),
-		cmocka_unit_test(lists),     cmocka_unit_test(long_key),      cmocka_unit_test(environment),
+		cmocka_unit_test(switches),  cmocka_unit_test(bad_switches),   cmocka_unit_test(bytes),
+		cmocka_unit_test(bad_bytes), cmocka_unit_test(without_value),  cmocka_unit_test(unknown_keys),
+		cmocka_unit_test(lists),     cmocka_unit_test(long_key),       cmocka_unit_test(environment),
 		cmocka_unit_test(paths),     cmocka_unit_test(record_numbers), cmocka_unit_test(frontends),
+		cmocka_unit_test(decay),
 	};
 	const struct options at_start = options;
 	int failed = cmocka_run_group_tests_name("options", tests, NULL, NULL);

@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#include "pageheap/history.h"
+#include "base/options.h"
 #include "pageheap_model.h"
 
 #define MEBIBYTE   ((size_t)1 << 20)
@@ -31,7 +31,7 @@ static int start_afresh(void **unused)
 {
 	(void)unused;
 	memset(&model, 0, sizeof(model));
-	pageheap_set_release_limit(BASE_LIMIT);
+	pageheap_set_retain(BASE_LIMIT);
 	milliseconds += 1000 * SECOND;
 	pageheap_tick();
 	pageheap_release(0);
@@ -115,13 +115,13 @@ static void limits(void **unused)
 	struct pageheap_statistics before;
 
 	(void)unused;
-	pageheap_set_release_limit(0);
+	pageheap_set_retain(0);
 	take(&model.runs[0], 16 * MEBIBYTE);
 	take(&model.runs[1], MEBIBYTE);
 	model_free_all();
 	assert_int_equal(heap_statistics().free, 0);
 	assert_int_equal(resident(), 0);
-	pageheap_set_release_limit((size_t)1 << 40);
+	pageheap_set_retain((size_t)1 << 40);
 	milliseconds += SECOND;
 	before = heap_statistics();
 	take(&model.runs[0], 64 * MEBIBYTE);
@@ -129,7 +129,7 @@ static void limits(void **unused)
 	assert_int_equal(heap_statistics().free, 64 * MEBIBYTE);
 	assert_int_equal(heap_statistics().released_total, before.released_total);
 	/* A limit that has become smaller counts from the next tick on. */
-	pageheap_set_release_limit(2 * MEBIBYTE);
+	pageheap_set_retain(2 * MEBIBYTE);
 	pageheap_tick();
 	assert_true(heap_statistics().free <= 2 * MEBIBYTE);
 	model_check_all();
@@ -219,14 +219,14 @@ static void steady_hugepages_stay_whole(void **unused)
 	size_t holes;
 
 	(void)unused;
-	pageheap_set_release_limit(0);
+	pageheap_set_retain(0);
 	take_with_holes(4);
 	holes = heap_statistics().free;
 	assert_true(holes >= 12 * MEBIBYTE);
-	milliseconds += DEFAULT_SUBRELEASE_PEAK_MS / 2;
+	milliseconds += DEFAULT_PEAK_MS / 2;
 	pageheap_tick();
 	assert_int_equal(heap_statistics().free, holes);
-	milliseconds += DEFAULT_SUBRELEASE_PEAK_MS / 2;
+	milliseconds += DEFAULT_PEAK_MS / 2;
 	pageheap_tick();
 	assert_int_equal(heap_statistics().free, 0);
 	assert_int_equal(resident(), heap_statistics().used);
@@ -243,7 +243,7 @@ static void collapsed_demand_keeps_nothing(void **unused)
 			model_free(&model.runs[i]);
 	}
 	assert_true(heap_statistics().free <= BASE_LIMIT);
-	pageheap_set_release_limit(0);
+	pageheap_set_retain(0);
 	pageheap_tick();
 	assert_int_equal(heap_statistics().free, 0);
 	assert_int_equal(resident(), heap_statistics().used);
@@ -256,24 +256,24 @@ static void slow_swings_keep_hugepages_whole(void **unused)
 	size_t free;
 
 	(void)unused;
-	pageheap_set_release_limit(0);
+	pageheap_set_retain(0);
 	for (int round = 0; round < 3; round++) {
 		take_with_holes(4);
-		milliseconds += DEFAULT_SUBRELEASE_TREND_MS / 6;
+		milliseconds += DEFAULT_TREND_MS / 6;
 		pageheap_tick();
 		for (size_t i = 0; i < 200; i += 4)
 			take(&model.runs[i], MEBIBYTE / 4);
-		milliseconds += DEFAULT_SUBRELEASE_TREND_MS / 6;
+		milliseconds += DEFAULT_TREND_MS / 6;
 		pageheap_tick();
 		free = heap_statistics().free;
 		model_free_all();
 	}
 	take_with_holes(4);
-	milliseconds += DEFAULT_SUBRELEASE_PEAK_MS;
+	milliseconds += DEFAULT_PEAK_MS;
 	pageheap_tick();
 	assert_true(free < MEBIBYTE);
 	assert_true(heap_statistics().free >= 12 * MEBIBYTE);
-	milliseconds += DEFAULT_SUBRELEASE_TREND_MS;
+	milliseconds += DEFAULT_TREND_MS;
 	pageheap_tick();
 	assert_int_equal(heap_statistics().free, 0);
 }
@@ -301,7 +301,7 @@ static void spare_spans_count(void **unused)
 	take(&model.runs[0], 10 * MEBIBYTE);
 	model_free(&model.runs[0]);
 	assert_int_equal(heap_statistics().free, 0);
-	pageheap_set_release_limit(BASE_LIMIT / 2);
+	pageheap_set_retain(BASE_LIMIT / 2);
 	assert_false(pageheap_spare_fits());
 	pageheap_spare_remove(limit_pages / 2, true);
 	assert_true(pageheap_spare_fits());
@@ -316,7 +316,7 @@ static void partly_used(void **unused)
 	struct pageheap_statistics before;
 
 	(void)unused;
-	pageheap_set_release_limit((size_t)1 << 40);
+	pageheap_set_retain((size_t)1 << 40);
 	/* Four hugepages; then only each third run is left. */
 	take_many(128, HUGEPAGE_SIZE / 32);
 	for (size_t i = 0; i < 128; i++) {
@@ -407,7 +407,7 @@ static void locked_memory(void **unused)
 		not_tested("locked memory", strerror(errno));
 		return;
 	}
-	pageheap_set_release_limit(0);
+	pageheap_set_retain(0);
 	before = heap_statistics();
 	model_free(&model.runs[0]);
 	assert_int_equal(pageheap_release(0), 0);
@@ -432,14 +432,14 @@ static void light_activity_is_enough(void **unused)
 	size_t free;
 
 	(void)unused;
-	pageheap_set_release_limit(0);
+	pageheap_set_retain(0);
 	for (size_t i = 0; i < COUNT_OF(blocks); i++)
 		memset(blocks[i] = tm_malloc(MEBIBYTE / 2), 1, MEBIBYTE / 2);
 	for (size_t i = 0; i < COUNT_OF(blocks); i += 4)
 		tm_free(blocks[i]);
 	free = heap_statistics().free;
 	assert_true(free >= 20 * MEBIBYTE);
-	for (int i = 0; i < DEFAULT_SUBRELEASE_PEAK_MS / 10 + 10; i++) {
+	for (int i = 0; i < DEFAULT_PEAK_MS / 10 + 10; i++) {
 		milliseconds += 10;
 		tm_free(tm_malloc(64));
 	}
@@ -457,7 +457,7 @@ static void trim(void **unused)
 	void *blocks[8];
 
 	(void)unused;
-	pageheap_set_release_limit((size_t)1 << 40);
+	pageheap_set_retain((size_t)1 << 40);
 	for (int i = 0; i < 8; i++) {
 		blocks[i] = tm_malloc(4 * MEBIBYTE);
 		memset(blocks[i], 1, 4 * MEBIBYTE);
@@ -482,7 +482,7 @@ static void trim_with_nothing_kept(void **unused)
 	uint64_t before;
 
 	(void)unused;
-	pageheap_set_release_limit(0);
+	pageheap_set_retain(0);
 	for (size_t i = 0; i < COUNT_OF(objects); i++)
 		memset(objects[i] = tm_malloc(100), 1, 100);
 	for (size_t i = 0; i < COUNT_OF(objects); i++)

@@ -13,7 +13,7 @@ def add_parser(subparsers):
         summary="run a program on tiermalloc",
         description="Run a program with the library preloaded, and end with the program's status. What is preloaded already\n"
                     "stays; programs that the program starts inherit the preload.",
-        examples=("./program arguments", "--stats python3 -c 'print(1)'", "--conf release_limit:1M redis-server"))
+        examples=("./program arguments", "--stats python3 -c 'print(1)'", "--conf retain:1M redis-server"))
     parsers.add_library(parser)
     parser.add_argument("--stats", action="store_true", help="print the library's statistics at the end of each process")
     parsers.add_program(parser)
