@@ -21,6 +21,7 @@ static struct {
 	size_t last;
 	int kind;	/* enum os_call, or ANY_KIND */
 	bool scarce;	/* address space is: whole hugepages are unmapped then */
+	size_t hard;	/* bytes that the workload is limited to; 0: it is not */
 	size_t failed;
 } fault;
 
@@ -187,6 +188,9 @@ static void work_with_faults(struct workload *workload)
 	run(workload, OPERATIONS);
 }
 
+/* What metadata may take beyond the hard limit, which only pages are refused for. */
+#define METADATA_BESIDE (256 * KIB)
+
 /* What the child tells its parent. */
 struct outcome {
 	size_t calls;
@@ -201,7 +205,11 @@ static void child(int result)
 
 	if (fault.scarce)
 		REQUIRE(make_addresses_scarce(true), "the limit on address space is not noticed");
+	REQUIRE(tm_tiermalloc_hard_limit(fault.hard), "no limit of %zu bytes", fault.hard);
 	work_with_faults(&workload);
+	REQUIRE(fault.hard == 0 || tm_tiermalloc_counted_bytes() <= fault.hard + METADATA_BESIDE, "%zu bytes count",
+		tm_tiermalloc_counted_bytes());
+	REQUIRE(tm_tiermalloc_hard_limit(0), "the limit stays");
 	outcome = (struct outcome){fault.calls, fault.failed, workload.refused};
 	recover(&workload);
 	REQUIRE(write(result, &outcome, sizeof(outcome)) == sizeof(outcome), "write");
@@ -237,12 +245,16 @@ static struct outcome run_child(int kind, size_t first, size_t last)
 
 #define NEVER SIZE_MAX
 
-/* Tries so many of the calls, spread evenly, the first ones and the last one always. */
+/*
+ * Tries so many of the calls, spread evenly, the first ones and the last one always; or, with TIERMALLOC_TEST_EVERY_CALL (make soak),
+ * every one.
+ */
 #define TRIED (SANITIZED ? 10 : 20)
 
 static size_t next_tried(size_t call, size_t calls)
 {
-	size_t step = call < 8 ? 1 : maximum(calls / TRIED, 1);
+	bool every = call < 8 || getenv("TIERMALLOC_TEST_EVERY_CALL") != NULL;
+	size_t step = every ? 1 : maximum(calls / TRIED, 1);
 
 	return call < calls && call + step > calls ? calls : call + step;
 }
@@ -286,6 +298,7 @@ static void fail_one_call(bool scarce)
 	calls = run_child(ANY_KIND, NEVER, NEVER).calls;
 	for (size_t call = 1; call <= calls; call = next_tried(call, calls))
 		failed += run_child(ANY_KIND, call, call).failed;
+	printf("# %zu calls to the system\n", calls);
 	assert_true(failed >= minimum(calls, TRIED));
 	fault.scarce = false;
 }
@@ -342,6 +355,21 @@ static void test_calls_that_can_be_done_without(void **state)
 	fault.scarce = false;
 }
 
+/* Half of what the workload would have: it goes on below, whatever else fails. */
+static void test_under_a_hard_limit(void **state)
+{
+	size_t calls;
+
+	(void)state;
+	fault.hard = 24 * MIB;
+	calls = run_child(ANY_KIND, NEVER, NEVER).calls;
+	assert_true(run_child(ANY_KIND, NEVER, NEVER).refused > 10);
+	for (size_t call = 1; call <= calls; call = next_tried(call, calls))
+		run_child(ANY_KIND, call, call);
+	run_child(OS_RELEASE, 1, NEVER);
+	fault.hard = 0;
+}
+
 /* A thread that gets no cache is served by the central tier. */
 static void *work_in_thread(void *workload)
 {
@@ -385,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_all_calls_fail_from_one_on),
 		cmocka_unit_test(test_some_calls_fail),
 		cmocka_unit_test(test_calls_that_can_be_done_without),
+		cmocka_unit_test(test_under_a_hard_limit),
 		cmocka_unit_test(test_thread_without_memory),
 	};
 
