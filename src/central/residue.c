@@ -10,7 +10,6 @@
  */
 #include "central/central.h"
 #include "central/free_list.h"
-#include "central/transfer_cache.h"
 #include "pageheap/pageheap.h"
 
 /* A class is sparse if no more than one object in so many is out. */
@@ -66,12 +65,11 @@ bool central_wants_back(unsigned class, size_t held)
 {
 	struct level level = level_of(class);
 	size_t mark = load_relaxed(&free_lists[class].mark);
-	size_t elsewhere;
+	size_t elsewhere = level.out - minimum(held, level.out);
 
-	if (!is_sparse(&level) || held * HELD_SHARE < level.out || level.pages < LEAST_PAGES)
-		return false;
-	elsewhere = level.out - minimum(held + transfer_count(class), level.out);
-	if (elsewhere + elsewhere / STEP_SHARE >= mark)
+	/* The most likely first: since the mark was set no more have come back than a little. */
+	if (elsewhere + elsewhere / STEP_SHARE >= mark || held * HELD_SHARE < level.out || !is_sparse(&level) ||
+	    level.pages < LEAST_PAGES)
 		return false;
 	store_relaxed(&free_lists[class].mark, elsewhere);
 	return !pageheap_would_keep(sparse_pages());

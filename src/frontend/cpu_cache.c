@@ -269,7 +269,7 @@ static void make_room(struct rseq_area *area, struct slab *slab, unsigned class,
 	struct demand *demand = &slab->demand[class];
 	size_t capacity = slab_capacity(slab, class);
 
-	if (give_up(area, slab, class) ||
+	if ((demand_is_freeing(demand) && give_up(area, slab, class)) ||
 	    (should_grow_for_flush(demand, class, capacity) && grow_or_ask(area, slab, class)))
 		return;
 	if (should_shrink(demand, class, capacity))

@@ -116,6 +116,15 @@ static inline void note_free(struct demand *demand)
 	note_direction(demand, -1);
 }
 
+/*
+ * Whether the stack has only been found full of late: then the central tier may want all of it back. Not asked each second
+ * time only: after a peak of 419 MiB 21 MiB stayed then instead of 13.
+ */
+static inline bool demand_is_freeing(const struct demand *demand)
+{
+	return demand->streak == -STREAK_LIMIT;
+}
+
 /* The stack has been found full. Whether it should grow: as above, the other way round. */
 static inline bool should_grow_for_flush(struct demand *demand, unsigned class, size_t capacity)
 {

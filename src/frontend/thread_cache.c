@@ -207,7 +207,8 @@ void thread_cache_free(struct thread_cache *cache, unsigned class, void *object,
 	}
 	count_visit(cache);
 	note_free(demand);
-	give_up(cache, class);
+	if (demand_is_freeing(demand))
+		give_up(cache, class);
 	if (!(should_grow_for_flush(demand, class, cache->capacity[class]) && grow(cache, class))) {
 		if (cache->capacity[class] != 0)
 			make_room(cache, class, function);

@@ -65,6 +65,15 @@ class GiveBack(TrapTest):
     def test_peak_of_small_objects(self):
         self.run_trap("give_back", "small")
 
+    def test_all_of_a_peak_of_mixed_sizes(self):
+        self.run_trap("residue", "all")
+
+    def test_all_but_one_in_a_hundred_with_trim(self):
+        self.run_trap("residue", "trim")
+
+    def test_all_but_one_in_a_hundred_with_little_to_do(self):
+        self.run_trap("residue", "light")
+
 
 if __name__ == "__main__":
     unittest.main()
