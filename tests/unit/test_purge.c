@@ -5,6 +5,9 @@
  */
 #include "heap_test.h"
 
+#include <sched.h>
+#include <semaphore.h>
+
 #include "base/os.h"
 #include "central/central.h"
 
@@ -281,6 +284,110 @@ static void test_caches_keep_what_the_page_heap_would(void **state)
 	end();
 }
 
+static bool stop_threads;
+
+/* Takes objects and gives some back at random, and finds in each what it has written there. */
+static void *take_and_give(void *argument)
+{
+	enum { HELD = 2000 };
+	const unsigned class_of_threads = class_near(256);
+	uint64_t random = *(uint64_t *)argument;
+	uint64_t *held[HELD];
+	size_t count = 0;
+
+	while (!load_relaxed(&stop_threads)) {
+		size_t wanted = random_below(&random, HELD);
+
+		while (count < wanted) {
+			REQUIRE(central_take(class_of_threads, (void **)&held[count] + 1, 1) == 1, "out of memory");
+			*held[count] = (uintptr_t)held[count] ^ (uintptr_t)argument;
+			count++;
+		}
+		while (count > wanted / 8) {
+			size_t at = random_below(&random, count);
+			void *object = held[at];
+
+			REQUIRE(*held[at] == ((uintptr_t)object ^ (uintptr_t)argument), "object %p has lost its contents", object);
+			held[at] = held[--count];
+			central_return(class_of_threads, &object, 1, "test");
+		}
+	}
+	while (count != 0)
+		central_return(class_of_threads, (void **)&held[--count], 1, "test");
+	return NULL;
+}
+
+static void test_purging_beside_other_threads(void **state)
+{
+	uint64_t seeds[2] = {seed_of_run("test_purging_beside_other_threads"), 1};
+	pthread_t threads[2];
+
+	(void)state;
+	begin(256);
+	for (size_t i = 0; i < COUNT_OF(threads); i++)
+		threads[i] = thread_start(take_and_give, &seeds[i]);
+	for (int i = 0; i < (SANITIZED ? 100 : 1000); i++) {
+		central_purge();
+		sched_yield();
+	}
+	store_relaxed(&stop_threads, true);
+	for (size_t i = 0; i < COUNT_OF(threads); i++)
+		pthread_join(threads[i], NULL);
+	end();
+}
+
+static sem_t in_the_middle;
+static sem_t go_on;
+
+/* The first call comes while a span is out of its list. */
+static bool wait_in_release(enum os_call call)
+{
+	if (call != OS_RELEASE)
+		return false;
+	os_fault = NULL;
+	sem_post(&in_the_middle);
+	sem_wait(&go_on);
+	return false;
+}
+
+static void *purge(void *unused)
+{
+	central_purge();
+	return unused;
+}
+
+static void test_a_forked_child_has_the_span_that_is_purged(void **state)
+{
+	struct class_statistics statistics;
+	pthread_t thread;
+	int status;
+	pid_t child;
+
+	(void)state;
+	begin(1024);
+	take(64);
+	give(60);
+	sem_init(&in_the_middle, 0, 0);
+	sem_init(&go_on, 0, 0);
+	os_fault = wait_in_release;
+	thread = thread_start(purge, NULL);
+	sem_wait(&in_the_middle);
+	child = fork();
+	if (child == 0) {
+		central_read_statistics(model.class, &statistics);
+		REQUIRE_VALID(central_validate);
+		take(statistics.central_free);
+		require_contents();
+		_exit(0);
+	}
+	sem_post(&go_on);
+	pthread_join(thread, NULL);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_true(purged_bytes() == expected_purged());
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -290,6 +397,8 @@ int main(void)
 		cmocka_unit_test(test_little_is_left_alone),
 		cmocka_unit_test(test_caches_are_asked_when_few_are_out),
 		cmocka_unit_test(test_caches_keep_what_the_page_heap_would),
+		cmocka_unit_test(test_purging_beside_other_threads),
+		cmocka_unit_test(test_a_forked_child_has_the_span_that_is_purged),
 	};
 
 	os_clock = clock_of_test;
