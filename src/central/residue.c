@@ -36,8 +36,8 @@ static struct level level_of(unsigned class)
 	size_t spans = load_relaxed(&list->spans);
 	size_t objects = spans * size_classes[class].objects;
 
-	return (struct level){
-		objects, objects - minimum(load_relaxed(&list->free), objects), spans * size_classes[class].pages};
+	return (struct level){objects, objects - minimum(load_relaxed(&list->free), objects),
+			      spans * size_classes[class].pages};
 }
 
 static bool is_sparse(const struct level *level)

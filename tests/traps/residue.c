@@ -29,7 +29,7 @@
 static struct block {
 	unsigned char *start;
 	size_t size;
-} *blocks;
+} * blocks;
 static size_t count;
 static uint64_t seed;
 
@@ -95,7 +95,8 @@ static void require_contents(void)
 		const struct block *block = &blocks[i];
 		REQUIRE(block->start[0] == (unsigned char)block->size, "an object has lost its first byte");
 		for (size_t at = 2; at < block->size; at++)
-			REQUIRE(block->start[at] == block->start[1], "an object of %zu bytes has lost byte %zu", block->size, at);
+			REQUIRE(block->start[at] == block->start[1], "an object of %zu bytes has lost byte %zu",
+				block->size, at);
 	}
 }
 
@@ -114,14 +115,15 @@ static void check_trim(void)
 	size_t least = floor_bytes();
 	REQUIRE(malloc_trim(0), "malloc_trim says that there was nothing");
 	size_t resident = resident_bytes();
-	REQUIRE(resident < least + least / 7 + BESIDE, "after malloc_trim %zu KiB are resident, %zu are needed", resident / KIB,
-		least / KIB);
+	REQUIRE(resident < least + least / 7 + BESIDE, "after malloc_trim %zu KiB are resident, %zu are needed",
+		resident / KIB, least / KIB);
 	REQUIRE(!malloc_trim(0), "a second malloc_trim says that there was still something");
 	require_contents();
 	free_at_random(0);
 	malloc_trim(0);
 	resident = resident_bytes();
-	REQUIRE(resident < BESIDE, "after the rest has been freed, and malloc_trim, %zu KiB are resident", resident / KIB);
+	REQUIRE(resident < BESIDE, "after the rest has been freed, and malloc_trim, %zu KiB are resident",
+		resident / KIB);
 }
 
 /* Eight calls a millisecond, which a cache can serve alone. */
@@ -147,7 +149,8 @@ static void check_light(void)
 	size_t least = floor_bytes();
 	size_t before = resident_bytes();
 	size_t limit = least + least / 7 + BESIDE + KEPT;
-	REQUIRE(before > limit, "the peak has left %zu KiB, no more than is allowed: nothing to see here", before / KIB);
+	REQUIRE(before > limit, "the peak has left %zu KiB, no more than is allowed: nothing to see here",
+		before / KIB);
 	time_t end = time(NULL) + LIGHT_SECONDS;
 	while (resident_bytes() > limit && time(NULL) < end)
 		do_little();

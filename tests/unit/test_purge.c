@@ -105,7 +105,8 @@ static size_t expected_purged(void)
 			bytes += span->purged * unit;
 			continue;
 		}
-		for (uintptr_t at = round_up(span->start, unit); at + unit <= span->start + span_bytes(span); at += unit) {
+		for (uintptr_t at = round_up(span->start, unit); at + unit <= span->start + span_bytes(span);
+		     at += unit) {
 			if (is_in_use(at, unit))
 				continue;
 			require_zero((void *)at, unit);
@@ -164,8 +165,9 @@ static void check_purging(size_t size)
 		REQUIRE_VALID(central_validate);
 		give(model.count / 2);
 		central_purge();
-		REQUIRE(purged_bytes() == expected_purged(), "size %zu: %zu bytes are purged the second time, %zu could be", size,
-			purged_bytes(), expected_purged());
+		REQUIRE(purged_bytes() == expected_purged(),
+			"size %zu: %zu bytes are purged the second time, %zu could be", size, purged_bytes(),
+			expected_purged());
 		require_contents();
 		REQUIRE_VALID(central_validate);
 	}
@@ -201,7 +203,8 @@ static void test_what_the_system_refuses_is_not_counted(void **state)
 static void pass_time(uint64_t duration, bool pending)
 {
 	for (uint64_t stop = milliseconds + duration; milliseconds < stop; milliseconds += 100)
-		REQUIRE(central_tick(milliseconds) == pending, "at %llu ms a tick says otherwise", (unsigned long long)milliseconds);
+		REQUIRE(central_tick(milliseconds) == pending, "at %llu ms a tick says otherwise",
+			(unsigned long long)milliseconds);
 }
 
 /* Enough that the page heap would not keep what is freed. */
@@ -307,7 +310,8 @@ static void *take_and_give(void *argument)
 			size_t at = random_below(&random, count);
 			void *object = held[at];
 
-			REQUIRE(*held[at] == ((uintptr_t)object ^ (uintptr_t)argument), "object %p has lost its contents", object);
+			REQUIRE(*held[at] == ((uintptr_t)object ^ (uintptr_t)argument),
+				"object %p has lost its contents", object);
 			held[at] = held[--count];
 			central_return(class_of_threads, &object, 1, "test");
 		}
