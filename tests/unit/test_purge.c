@@ -200,10 +200,17 @@ static void test_what_the_system_refuses_is_not_counted(void **state)
 	end();
 }
 
+/* Whether something is to be done soon. */
+static bool tick(void)
+{
+	central_tick(milliseconds);
+	return central_waits();
+}
+
 static void pass_time(uint64_t duration, bool pending)
 {
 	for (uint64_t stop = milliseconds + duration; milliseconds < stop; milliseconds += 100)
-		REQUIRE(central_tick(milliseconds) == pending, "at %llu ms a tick says otherwise",
+		REQUIRE(tick() == pending, "at %llu ms a tick says otherwise",
 			(unsigned long long)milliseconds);
 }
 
@@ -231,7 +238,7 @@ static void test_ticks_wait_for_calm(void **state)
 	give(model.count - 400);
 	pass_time(2500, true);
 	assert_int_equal(purged_bytes(), 0);
-	for (int i = 0; i < 100 && central_tick(milliseconds); i++)
+	for (int i = 0; i < 100 && tick(); i++)
 		milliseconds += 100;
 	assert_true(purged_bytes() > expected_purged() / 2);
 	require_contents();
@@ -276,14 +283,14 @@ static void test_caches_keep_what_the_page_heap_would(void **state)
 {
 	(void)state;
 	begin(1024);
-	pageheap_set_release_limit(64 * MIB);
+	pageheap_set_retain(64 * MIB);
 	take(many());
 	give(model.count - 1000);
 	assert_false(central_wants_back(model.class, 500));
-	pageheap_set_release_limit(MIB);
+	pageheap_set_retain(MIB);
 	give(500);
 	assert_true(central_wants_back(model.class, 250));
-	pageheap_set_release_limit(4 * MIB);
+	pageheap_set_retain(4 * MIB);
 	end();
 }
 
