@@ -44,6 +44,8 @@ def add_run_arguments(parser):
                         help="page heaps to run them on (%(default)s)")
     parser.add_argument("--huge", action="store_true",
                         help="the kernel gives huge pages wherever it can (transparent_hugepage: always)")
+    parser.add_argument("--thp", action="store_true",
+                        help="the page heap has its policy for huge pages (option thp:auto); otherwise it asks for none")
     parser.add_argument("--seed", metavar="N", type=int, default=1, help="of generated traces (%(default)s)")
     parser.add_argument("--scale", metavar="X", type=parse_positive, default=1.0,
                         help="makes generated traces so many times as large (%(default)s)")
@@ -95,10 +97,11 @@ def write_results(path, results):
 def run(arguments):
     heaps = arguments.heaps.split(",")
     simulator = runs.Programs(arguments.programs)
+    options = [option for option, on in (("--huge", arguments.huge), ("--thp", arguments.thp)) if on]
     names = arguments.traces or [name for name in simulator.workloads() if name != "huge"]
     with tempfile.TemporaryDirectory(prefix="simulate-") as scratch:
         traces = runs.Traces(simulator, arguments.folder or pathlib.Path(scratch), arguments.seed, arguments.scale)
-        results = {(name, heap): simulator.simulate(traces.find(name), heap, arguments.huge, arguments.runs)
+        results = {(name, heap): simulator.simulate(traces.find(name), heap, options, arguments.runs)
                    for name in names for heap in heaps}
     print(figures.text(results, heaps[0], arguments.markdown))
     if arguments.json:

@@ -99,6 +99,7 @@ static void apply_options(void)
 	pageheap_set_release_rate(options.release_rate);
 	pageheap_set_soft_limit(options.soft_limit);
 	pageheap_set_hard_limit(options.hard_limit);
+	pageheap_set_huge_pages((enum huge_page_policy)options.thp, os_huge_pages());
 	frontend_set_limits(&limits);
 	if (door_enter()) {
 		frontend_begin((enum frontend_kind)options.frontend, options.cpu_cache_size);

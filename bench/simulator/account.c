@@ -33,6 +33,14 @@
 #define EMPTY_RELEASE_CALL_NS 140
 #define POPULATE_CALL_NS      180
 #define MOVE_CALL_NS          2000
+#define ADVISE_CALL_NS        600
+
+/* What has been asked for by os_advise_huge. */
+enum advice {
+	ADVISED_NOTHING,
+	ADVISED_HUGE,
+	ADVISED_SMALL,
+};
 
 /* A hugepage of the heap. */
 struct frame {
@@ -44,6 +52,7 @@ struct frame {
 	bool mapped;
 	bool broken; /* a part has been given back since it last had nothing resident */
 	bool huge;
+	enum advice advice;
 };
 
 struct account account;
@@ -147,6 +156,13 @@ static void make_huge(struct frame *frame)
 	set_huge(frame, true);
 }
 
+/* What the kernel does at the first touch. */
+static bool becomes_huge(const struct frame *frame)
+{
+	return frame->resident_count == 0 &&
+	       (frame->advice == ADVISED_HUGE || (kernel.always_huge && frame->advice == ADVISED_NOTHING));
+}
+
 /* Makes pages resident; returns how many were not. */
 static size_t make_resident(const struct part *part)
 {
@@ -155,7 +171,7 @@ static size_t make_resident(const struct part *part)
 
 	if (!frame->mapped)
 		stop("uses addresses that are not mapped");
-	if (kernel.always_huge && frame->resident_count == 0) {
+	if (becomes_huge(frame)) {
 		make_huge(frame);
 		return 0;
 	}
@@ -240,6 +256,7 @@ size_t account_mappings(void)
 	size_t mappings = 0;
 	bool before = false;
 	bool before_moved = false;
+	enum advice before_advice = ADVISED_NOTHING;
 
 	for (size_t number = 0; number < kernel.end; number++) {
 		const struct frame *frame = &kernel.frames[number];
@@ -247,9 +264,10 @@ size_t account_mappings(void)
 		for (size_t page = 0; frame->mapped && page < KERNEL_PAGES;) {
 			bool moved = bit_test(frame->moved, page);
 
-			mappings += !before || moved != before_moved;
+			mappings += !before || moved != before_moved || frame->advice != before_advice;
 			before = true;
 			before_moved = moved;
+			before_advice = frame->advice;
 			page = moved ? bits_next_clear(frame->moved, page, KERNEL_PAGES)
 				     : bits_next_set(frame->moved, page, KERNEL_PAGES);
 		}
@@ -331,12 +349,23 @@ static void forget_moved(uintptr_t address, size_t bytes)
 	bits_clear_range(part.frame->moved, part.first, part.count);
 }
 
+/* Of whole hugepages; a mapping of less is too small for a huge page anyway. */
+static void forget_advice(uintptr_t address, size_t bytes)
+{
+	FOR_PARTS(part, address, bytes)
+	{
+		if (part.count == KERNEL_PAGES)
+			part.frame->advice = ADVISED_NOTHING;
+	}
+}
+
 enum os_result os_map_over(uintptr_t address, size_t bytes)
 {
 	uint64_t began = enter(OS_MAP, MAP_CALL_NS);
 
 	account.system_ns += UNMAPPED_NS * empty_range(address, bytes);
 	forget_moved(address, bytes);
+	forget_advice(address, bytes);
 	leave(began);
 	return OS_DONE;
 }
@@ -353,6 +382,7 @@ enum os_result os_unmap(uintptr_t address, size_t bytes)
 	account.system_ns += UNMAPPED_NS * empty_range(address, bytes);
 	forget_moved(address, bytes);
 	account.mapped -= bytes;
+	forget_advice(address, bytes);
 	FOR_PARTS(part, address, bytes)
 	part.frame->mapped = false;
 	leave(began);
@@ -383,6 +413,34 @@ void os_populate(uintptr_t address, size_t bytes)
 	leave(began);
 }
 
+enum os_huge_pages os_huge_pages(void)
+{
+	return kernel.always_huge ? OS_HUGE_ALWAYS : OS_HUGE_ADVISED;
+}
+
+enum os_result os_advise_huge(uintptr_t address, size_t bytes, bool huge)
+{
+	uint64_t began = enter(OS_ADVISE, ADVISE_CALL_NS);
+
+	FOR_PARTS(part, address, bytes)
+	{
+		if (part.count != KERNEL_PAGES)
+			stop("advises less than a hugepage");
+		part.frame->advice = huge ? ADVISED_HUGE : ADVISED_SMALL;
+	}
+	leave(began);
+	return OS_DONE;
+}
+
+size_t os_resident(uintptr_t address, size_t bytes)
+{
+	size_t resident = 0;
+
+	FOR_PARTS(part, address, bytes)
+	resident += bits_count_range(part.frame->resident, part.first, part.count) << KERNEL_SHIFT;
+	return resident;
+}
+
 /* One page of the kernel changes its place. */
 static void move_page(uintptr_t from, uintptr_t to)
 {
@@ -404,6 +462,14 @@ static void move_page(uintptr_t from, uintptr_t to)
 	bit_set(target.frame->moved, target.first);
 }
 
+static void move_advice(uintptr_t from, uintptr_t to, size_t bytes)
+{
+	if ((from - window.base) % HUGEPAGE_SIZE != 0 || (to - window.base) % HUGEPAGE_SIZE != 0)
+		return;
+	for (size_t at = 0; at + HUGEPAGE_SIZE <= bytes; at += HUGEPAGE_SIZE)
+		part_at(to + at, HUGEPAGE_SIZE).frame->advice = part_at(from + at, HUGEPAGE_SIZE).frame->advice;
+}
+
 enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes)
 {
 	uint64_t began = enter(OS_MOVE, MOVE_CALL_NS);
@@ -412,6 +478,7 @@ enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes)
 	empty_range(to, bytes);
 	for (size_t at = 0; at < bytes; at += (size_t)1 << KERNEL_SHIFT)
 		move_page(from + at, to + at);
+	move_advice(from, to, bytes);
 	FOR_PARTS(part, from, bytes)
 	{
 		set_huge(part.frame, false);
@@ -442,4 +509,9 @@ uint64_t os_random(void)
 uint64_t os_milliseconds(void)
 {
 	return account.milliseconds;
+}
+
+uint64_t os_thread_nanoseconds(void)
+{
+	return account.system_ns;
 }

@@ -17,6 +17,7 @@
 #include "base/os.h"
 #include "drivers/pattern.h"
 #include "observe/page_trace.h"
+#include "pageheap/pageheap.h"
 #include "workloads.h"
 
 void *tm_malloc(size_t size);
@@ -282,6 +283,8 @@ int main(int count, char **arguments)
 	os_clock = clock_of_workload;
 	if (!touching)
 		os_fault = refuse_populating;
+	/* What they cost would decide about what is given back, and so about where things are. */
+	pageheap_set_huge_pages(HUGE_PAGES_NEVER, OS_HUGE_NEVER);
 	/* The heap is made before it is observed. */
 	block_free(block_allocate(1));
 	if (page_trace_start(arguments[optind + 1]) != 0)

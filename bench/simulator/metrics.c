@@ -276,6 +276,7 @@ void metrics_print(FILE *file, const char *heap)
 	print_count(file, "calls_release", account.calls[OS_RELEASE]);
 	print_count(file, "calls_populate", account.calls[OS_POPULATE]);
 	print_count(file, "calls_move", account.calls[OS_MOVE]);
+	print_count(file, "calls_advise", account.calls[OS_ADVISE]);
 	print_count(file, "mappings_at_most", metrics.most_mappings);
 	print_calls(file);
 	print_samples(file);

@@ -37,9 +37,9 @@ class Programs:
     def workloads(self):
         return [line.split()[0] for line in self.listing().splitlines()]
 
-    def simulate(self, trace, heap, huge, count):
+    def simulate(self, trace, heap, options, count):
         """All runs are alike but for the page heap's own times: of these the least are those least disturbed."""
-        results = [json.loads(self.output("simulate", "--heap", heap, *(["--huge"] if huge else []), trace))
+        results = [json.loads(self.output("simulate", "--heap", heap, *options, trace))
                    for _ in range(count)]
         own = [result["own_ns"] for result in results]
         least = {operation: {value: min(one[operation][value] for one in own) for value in own[0][operation]}

@@ -16,6 +16,7 @@
 #include "heaps.h"
 #include "metrics.h"
 #include "pageheap/page_map.h"
+#include "pageheap/pageheap.h"
 #include "trace_reader.h"
 
 #define SAMPLES 1000
@@ -291,9 +292,10 @@ static void run_trace(void)
 	touch_growing();
 }
 
-static const char usage[] = "usage: simulate [--heap tiermalloc|first-fit|best-fit] [--huge] [--samples N] TRACE\n"
+static const char usage[] = "usage: simulate [--heap tiermalloc|first-fit|best-fit] [--huge] [--thp] [--samples N] TRACE\n"
 			    "  --heap     the page heap (default: tiermalloc, the one that it is built with)\n"
 			    "  --huge     the kernel gives huge pages wherever it can (transparent_hugepage: always)\n"
+			    "  --thp      the page heap has its policy for huge pages (option thp:auto); otherwise it asks for none\n"
 			    "  --samples  at most so many points of the series (1000)\n"
 			    "  TRACE      a file as the option trace_pages writes it, or - for standard input\n";
 
@@ -301,10 +303,12 @@ int main(int count, char **arguments)
 {
 	static const struct option options[] = {{"heap", required_argument, NULL, 'p'},
 						{"huge", no_argument, NULL, 'h'},
+						{"thp", no_argument, NULL, 't'},
 						{"samples", required_argument, NULL, 's'},
 						{"help", no_argument, NULL, '?'},
 						{0}};
 	size_t samples = SAMPLES;
+	bool policy = false;
 	const char *wrong;
 	int option;
 
@@ -314,6 +318,8 @@ int main(int count, char **arguments)
 			heap = heap_named(optarg);
 		else if (option == 'h')
 			account_set_huge(true);
+		else if (option == 't')
+			policy = true;
 		else if (option == 's')
 			samples = strtoull(optarg, NULL, 10);
 		if (option == '?' || heap == NULL || samples < 2) {
@@ -331,6 +337,8 @@ int main(int count, char **arguments)
 		fprintf(stderr, "simulate: no room for the page map\n");
 		return 1;
 	}
+	if (policy)
+		pageheap_set_huge_pages(HUGE_PAGES_AUTO, os_huge_pages());
 	metrics_begin(samples);
 	run_trace();
 	wrong = heap->validate();

@@ -93,18 +93,31 @@ static bool parse_bytes(struct word value, void *target)
 	return true;
 }
 
+static bool parse_choice(struct word value, const char *const choices[3], unsigned *target)
+{
+	for (unsigned choice = 0; choice < 3; choice++) {
+		if (!equals(value, choices[choice]))
+			continue;
+		*target = choice;
+		return true;
+	}
+	return false;
+}
+
 /* In the order of enum frontend_kind. */
 static bool parse_frontend(struct word value, void *target)
 {
 	static const char *const kinds[] = {"auto", "thread", "cpu"};
 
-	for (unsigned kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
-		if (!equals(value, kinds[kind]))
-			continue;
-		*(unsigned *)target = kind;
-		return true;
-	}
-	return false;
+	return parse_choice(value, kinds, target);
+}
+
+/* In the order of enum huge_page_policy. */
+static bool parse_huge_pages(struct word value, void *target)
+{
+	static const char *const policies[] = {"auto", "always", "never"};
+
+	return parse_choice(value, policies, target);
 }
 
 static bool parse_path(struct word value, void *target)
@@ -164,6 +177,7 @@ static const struct option table[] = {
 	{"min_per_thread_cache", parse_bytes, &options.min_per_thread_cache, BYTES},
 	{"frontend", parse_frontend, &options.frontend, "auto, thread or cpu"},
 	{"cpu_cache_size", parse_bytes, &options.cpu_cache_size, BYTES},
+	{"thp", parse_huge_pages, &options.thp, "auto, always or never"},
 	{"record", parse_path, options.record, "the path of a file"},
 	{"record_signal", parse_signal, &options.record_signal, "the number of a signal that can be handled"},
 	{"record_period", parse_seconds, &options.record_period, "a number of seconds"},

@@ -40,6 +40,7 @@ struct options {
 	size_t min_per_thread_cache; /* bytes */
 	size_t cpu_cache_size;       /* bytes, for each CPU */
 	unsigned frontend;           /* an enum frontend_kind */
+	unsigned thp;                /* transparent huge pages: an enum huge_page_policy */
 	char record[PATH_MAX];       /* where to record to; empty: nothing is recorded */
 	uint64_t record_signal;      /* that starts and ends recording; 0: it is on from the start */
 	uint64_t record_period;      /* seconds after which the recording is written again; 0: at the end only */

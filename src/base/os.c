@@ -111,6 +111,65 @@ void os_populate(uintptr_t address, size_t bytes)
 	errno = saved;
 }
 
+/* Reads the start of a file into a string; empty if it can't be read. */
+static void read_start(const char *path, char *text, size_t capacity)
+{
+	int file = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = 0;
+
+	if (file >= 0) {
+		length = read(file, text, capacity - 1);
+		close(file);
+	}
+	text[length > 0 ? length : 0] = '\0';
+}
+
+enum os_huge_pages os_huge_pages(void)
+{
+	int saved = errno;
+	char size[24];
+	char choices[64];
+	enum os_huge_pages result = OS_HUGE_NEVER;
+
+	read_start("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", size, sizeof(size));
+	read_start("/sys/kernel/mm/transparent_hugepage/enabled", choices, sizeof(choices));
+	if (strcmp(size, "2097152\n") == 0) {
+		if (strstr(choices, "[always]") != NULL)
+			result = OS_HUGE_ALWAYS;
+		else if (strstr(choices, "[madvise]") != NULL)
+			result = OS_HUGE_ADVISED;
+	}
+	errno = saved;
+	return result;
+}
+
+enum os_result os_advise_huge(uintptr_t address, size_t bytes, bool huge)
+{
+	int saved = errno;
+	int failed;
+
+	if (fault(OS_ADVISE))
+		return OS_FAILED;
+	failed = madvise((void *)address, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	errno = saved;
+	return failed ? OS_FAILED : OS_DONE;
+}
+
+size_t os_resident(uintptr_t address, size_t bytes)
+{
+	unsigned char in_core[HUGEPAGE_BYTES / 4096];
+	size_t pages = bytes / os_page_size();
+	int saved = errno;
+	size_t resident = 0;
+
+	if (mincore((void *)address, bytes, in_core) != 0)
+		pages = 0;
+	for (size_t page = 0; page < pages; page++)
+		resident += in_core[page] & 1;
+	errno = saved;
+	return resident * os_page_size();
+}
+
 /* Puts fresh memory where there is a mapping of ours, or where mremap has just removed one. */
 static bool map_fresh(uintptr_t address, size_t bytes)
 {
@@ -256,4 +315,14 @@ uint64_t os_milliseconds(void)
 		return os_clock();
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t os_thread_nanoseconds(void)
+{
+	struct timespec now;
+	int saved = errno;
+	int failed = clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+
+	errno = saved;
+	return failed ? 0 : (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }

@@ -13,6 +13,7 @@ enum os_call {
 	OS_RELEASE,
 	OS_MOVE,
 	OS_POPULATE,
+	OS_ADVISE,
 	OS_CALLS,
 };
 
@@ -49,6 +50,25 @@ enum os_result os_release(uintptr_t address, size_t bytes);
  */
 void os_populate(uintptr_t address, size_t bytes);
 
+/* What the kernel does about transparent huge pages (/sys/kernel/mm/transparent_hugepage/enabled). */
+enum os_huge_pages {
+	OS_HUGE_NEVER, /* also where its huge pages do not have 2 MiB, and where it can't be asked */
+	OS_HUGE_ADVISED,
+	OS_HUGE_ALWAYS,
+};
+
+/* Reads two files: to be asked once. */
+enum os_huge_pages os_huge_pages(void);
+
+/*
+ * From the next touch on, and when the kernel joins pages by itself: huge pages here if it can, or none. What is
+ * resident stays as it is. Neighbours that are advised differently are different mappings.
+ */
+enum os_result os_advise_huge(uintptr_t address, size_t bytes, bool huge);
+
+/* How much of at most 2 MiB is resident. 0 where that can't be asked. */
+size_t os_resident(uintptr_t address, size_t bytes);
+
 /*
  * Moves the pages at `from` to `to`, replacing what is mapped there. Afterwards `from` is mapped and reads zero
  * (OS_DONE), or has been lost to another mapping of the process (OS_TAKEN: moved all the same). OS_FAILED: nothing
@@ -67,5 +87,8 @@ uint64_t os_random(void);
 
 /* Milliseconds of a clock that only goes forward; coarse (some 4 ms), a few ns to ask. */
 uint64_t os_milliseconds(void);
+
+/* Nanoseconds of processor time that this thread has had; a call to the system. 0: not known. */
+uint64_t os_thread_nanoseconds(void);
 
 #endif

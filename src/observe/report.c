@@ -83,6 +83,55 @@ static void write_frontend(struct text *text)
 	text_string(text, "\n");
 }
 
+struct huge_page_figure {
+	const char *before; /* for people */
+	const char *identifier;
+	uint64_t value;
+};
+
+#define HUGE_PAGE_FIGURES 4
+
+static void collect_huge_pages(struct huge_page_figure figures[HUGE_PAGE_FIGURES])
+{
+	struct pageheap_statistics pages;
+
+	pageheap_read_statistics(&pages);
+	figures[0] = (struct huge_page_figure){"asked for ", "asked", pages.huge_pages.asked};
+	figures[1] = (struct huge_page_figure){", found dear ", "dear", pages.huge_pages.dear};
+	figures[2] = (struct huge_page_figure){", not asked for because of that ", "passed_over",
+					       pages.huge_pages.passed_over};
+	figures[3] = (struct huge_page_figure){", broken ", "broken", pages.huge_pages.broken};
+}
+
+static void write_huge_pages(struct text *text)
+{
+	struct huge_page_figure figures[HUGE_PAGE_FIGURES];
+
+	collect_huge_pages(figures);
+	text_string(text, "huge pages: ");
+	for (size_t i = 0; i < HUGE_PAGE_FIGURES; i++) {
+		text_string(text, figures[i].before);
+		text_number(text, figures[i].value);
+	}
+	text_string(text, "\n");
+}
+
+static void write_huge_pages_xml(struct text *text)
+{
+	struct huge_page_figure figures[HUGE_PAGE_FIGURES];
+
+	collect_huge_pages(figures);
+	text_string(text, "<huge_pages");
+	for (size_t i = 0; i < HUGE_PAGE_FIGURES; i++) {
+		text_string(text, " ");
+		text_string(text, figures[i].identifier);
+		text_string(text, "=\"");
+		text_number(text, figures[i].value);
+		text_string(text, "\"");
+	}
+	text_string(text, "/>\n");
+}
+
 void statistics_write(struct text *text)
 {
 	struct figure figures[FIGURES];
@@ -96,6 +145,7 @@ void statistics_write(struct text *text)
 		text_string(text, "\n");
 	}
 	write_frontend(text);
+	write_huge_pages(text);
 	text_string(text, "classes, objects\n    size    spans       in use    cached  transfer     in spans\n");
 	for (unsigned class = 1; class < CLASS_COUNT; class ++)
 		write_class(text, class);
@@ -143,7 +193,9 @@ void statistics_write_xml(struct text *text)
 	text_number(text, frontend.caches);
 	text_string(text, "\" of=\"");
 	text_string(text, frontend.kind);
-	text_string(text, "\"/>\n<classes>\n");
+	text_string(text, "\"/>\n");
+	write_huge_pages_xml(text);
+	text_string(text, "<classes>\n");
 	for (unsigned class = 1; class < CLASS_COUNT; class ++)
 		write_class_xml(text, class);
 	text_string(text, "</classes>\n</malloc>\n");

@@ -6,6 +6,7 @@
 #include "base/os.h"
 #include "base/thread_state.h"
 #include "pageheap/heap_state.h"
+#include "pageheap/huge_pages.h"
 
 /* On the stacks of the threads that give back. */
 static struct batch *batches;
@@ -16,6 +17,8 @@ void batch_add(struct batch *batch, size_t number, size_t first, size_t count)
 
 	*part = (struct part_in_transit){.number = number, .first = first, .count = count};
 	memcpy(part->released, hugepage_records[number].released, sizeof(part->released));
+	if (count != HUGEPAGE_PAGES)
+		part->broken_count = huge_pages_plan_break(number, &part->broken_first);
 	heap.transit += count;
 	heap_take(number, first, count, (enum page_kind)hugepage_records[number].kind);
 }
@@ -49,8 +52,10 @@ static bool call_system(const struct batch *batch, size_t first, size_t end)
 	uintptr_t address = minimum(address_of(&batch->parts[first]), address_of(&batch->parts[end - 1]));
 	size_t pages = 0;
 
-	for (size_t i = first; i < end; i++)
+	for (size_t i = first; i < end; i++) {
+		huge_pages_perform_break(batch->parts[i].broken_first, batch->parts[i].broken_count);
 		pages += batch->parts[i].count;
+	}
 	return (batch->unmap ? os_unmap(address, pages << PAGE_SHIFT) : os_release(address, pages << PAGE_SHIFT)) ==
 	       OS_DONE;
 }
@@ -70,6 +75,7 @@ static void make_calls(struct batch *batch)
 static void note_unmapped(size_t number)
 {
 	heap_leave_free(number);
+	huge_pages_forget(number * HUGEPAGE_PAGES, HUGEPAGE_PAGES);
 	hugepage_records[number].state = HUGEPAGE_UNMAPPED;
 	heap.mapped--;
 	heap.released -= HUGEPAGE_PAGES;

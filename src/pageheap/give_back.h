@@ -22,6 +22,8 @@ struct part_in_transit {
 	size_t count;
 	uint64_t released[HUGEPAGE_WORDS]; /* those of the hugepage that were released before */
 	bool given_back;
+	size_t broken_first; /* hugepages that are not to be huge pages from now on, see huge_pages.h */
+	size_t broken_count;
 };
 
 struct batch {

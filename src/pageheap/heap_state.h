@@ -68,6 +68,9 @@ void release_range(size_t number, size_t first, size_t count);
  */
 size_t populate_choose(size_t number, size_t first, size_t count);
 
+/* Does it. */
+void populate_perform(uintptr_t address, size_t bytes);
+
 /* The pages of [first, first + count) in a hugepage that consist of whole pages of the kernel. */
 struct page_slice {
 	size_t first;

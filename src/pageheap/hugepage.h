@@ -33,7 +33,8 @@ struct hugepage {
 	uint16_t list;    /* the filler's list it is in, plus 1; 0: none */
 	uint8_t state;    /* enum hugepage_state */
 	uint8_t kind;     /* enum page_kind, while partly used */
-	bool growing; /* something in here is likely to grow: others take their pages from the ends of free ranges */
+	bool growing;   /* something in here is likely to grow: others take their pages from the ends of free ranges */
+	uint8_t advice; /* enum huge_page_advice */
 };
 
 /* Free pages that are backed. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/os.h"
+#include "pageheap/huge_pages.h"
 #include "pageheap/limits.h"
 
 struct heap_state heap;
@@ -428,6 +429,7 @@ static inline size_t find_run(const struct page_request *request, bool small)
 static bool allocate(const struct page_request *request, struct page_run *run)
 {
 	bool small = request->pages < HUGEPAGE_PAGES && request->alignment <= HUGEPAGE_PAGES;
+	struct huge_page_work huge_pages = {0};
 	size_t populated = 0;
 	size_t page;
 
@@ -438,15 +440,17 @@ static bool allocate(const struct page_request *request, struct page_run *run)
 		run->zeroed = take_run(page, request->pages, request->kind);
 		if (small && request->growing)
 			hugepage_records[page / HUGEPAGE_PAGES].growing = true;
-		if (small && request->dense && run->zeroed)
+		huge_pages_choose(page, request, run->zeroed, &huge_pages);
+		if (small && request->dense && run->zeroed && huge_pages.samples == 0)
 			populated = populate_choose(page / HUGEPAGE_PAGES, page % HUGEPAGE_PAGES, request->pages);
 		heap_report(&(struct page_event){
 			.kind = PAGE_ALLOCATED, .page = page, .pages = request->pages, .request = request});
 		limits_look();
 	}
 	lock_release(&heap.lock);
+	huge_pages_perform(&huge_pages);
 	if (populated != 0)
-		os_populate(run->address, populated << PAGE_SHIFT);
+		populate_perform(run->address, populated << PAGE_SHIFT);
 	limits_act();
 	return page != NO_HUGEPAGE;
 }
@@ -468,6 +472,8 @@ void pageheap_free(uintptr_t address, size_t pages, bool remap)
 
 	lock_acquire(&heap.lock);
 	released = remap && kernel_aligned(address, pages) && os_map_over(address, pages << PAGE_SHIFT) == OS_DONE;
+	if (released)
+		huge_pages_forget(page_of(address), pages);
 	return_run(page_of(address), pages, released);
 	heap_report(&(struct page_event){.kind = PAGE_FREED, .page = page_of(address), .pages = pages, .remap = remap});
 	release_after_free();
@@ -503,6 +509,7 @@ static bool grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed
 	size_t count = new_pages - pages;
 	size_t first = page / HUGEPAGE_PAGES;
 	size_t last = (page + count - 1) / HUGEPAGE_PAGES;
+	struct huge_page_work huge_pages = {0};
 	bool grown;
 
 	lock_acquire(&heap.lock);
@@ -510,11 +517,13 @@ static bool grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed
 		map_run(first, last - first + 1) == OS_DONE && hard_limit_admits(page, count, 0);
 	if (grown) {
 		*zeroed = take_run(page, count, PAGES_FEW_OBJECTS);
+		huge_pages_choose_grown(page, count, new_pages, *zeroed, &huge_pages);
 		heap_report(&(struct page_event){
 			.kind = PAGE_GROWN, .page = page_of(address), .pages = pages, .other = new_pages});
 		limits_look();
 	}
 	lock_release(&heap.lock);
+	huge_pages_perform(&huge_pages);
 	limits_act();
 	return grown;
 }
@@ -533,6 +542,8 @@ bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages)
 	if (kernel_aligned(from, pages) && kernel_aligned(to, pages))
 		result = os_move(from, to, pages << PAGE_SHIFT);
 	/* OS_TAKEN: the old addresses are somebody else's now, and stay in use for ever. */
+	if (result != OS_FAILED)
+		huge_pages_moved(page_of(from), page_of(to), pages);
 	if (result == OS_DONE)
 		return_run(page_of(from), pages, true);
 	if (result != OS_FAILED)
@@ -558,6 +569,7 @@ void pageheap_read_statistics(struct pageheap_statistics *statistics)
 		.counted = limits_counted(),
 		.release_limit = release_limit_bytes(),
 	};
+	huge_pages_read_statistics(&statistics->huge_pages);
 	lock_release(&heap.lock);
 }
 

@@ -8,6 +8,7 @@
 #define TIERMALLOC_PAGEHEAP_PAGEHEAP_H
 
 #include "base/common.h"
+#include "base/os.h"
 
 struct bell;
 struct lock;
@@ -64,6 +65,15 @@ static inline bool pageheap_waits(void)
 {
 	return load_relaxed(&pageheap_waiting);
 }
+
+enum huge_page_policy {
+	HUGE_PAGES_AUTO, /* asked for where they pay (huge_pages.c) */
+	HUGE_PAGES_ALWAYS,
+	HUGE_PAGES_NEVER, /* and kept away where the kernel gives them unasked */
+};
+
+/* Set from the options; nothing is asked for before. What has been measured is forgotten. */
+void pageheap_set_huge_pages(enum huge_page_policy policy, enum os_huge_pages kernel);
 
 /*
  * Limits on what the heap has, in bytes, 0 for none (limits.h says what counts): above the soft one no free memory is kept,
@@ -123,6 +133,13 @@ bool pageheap_purge(uintptr_t address, size_t bytes);
  */
 void pageheap_purged_add(size_t bytes);
 void pageheap_purged_remove(size_t bytes);
+/* Since the beginning, in hugepages. */
+struct huge_page_statistics {
+	uint64_t asked;       /* the kernel was asked to make them huge pages */
+	uint64_t passed_over; /* not asked for because others had been dear */
+	uint64_t dear;
+	uint64_t broken; /* given back in part, and left to small pages since */
+};
 
 struct pageheap_statistics {
 	size_t mapped;    /* bytes of address space in mapped hugepages = used + free + released */
@@ -136,6 +153,7 @@ struct pageheap_statistics {
 	uint64_t released_total; /* bytes ever given back */
 	size_t counted;          /* bytes that count against the limits */
 	size_t release_limit;    /* bytes kept at present before giving back */
+	struct huge_page_statistics huge_pages;
 };
 
 void pageheap_read_statistics(struct pageheap_statistics *statistics);

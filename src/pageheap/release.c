@@ -23,6 +23,7 @@
 #include "pageheap/give_back.h"
 #include "pageheap/heap_state.h"
 #include "pageheap/history.h"
+#include "pageheap/huge_pages.h"
 #include "pageheap/limits.h"
 
 /* The come and go of small programs: two hugepages. */
@@ -195,7 +196,11 @@ void release_range(size_t number, size_t first, size_t count)
 	size_t before = bits_count_range(hugepage->released, slice.first, slice.count);
 	bool whole = hugepage->used_count == 0;
 
-	if (slice.count == before || os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) != OS_DONE)
+	if (slice.count == before)
+		return;
+	if (slice.count != HUGEPAGE_PAGES)
+		huge_pages_break(number);
+	if (os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) != OS_DONE)
 		return;
 	if (whole)
 		heap_leave_free(number);
@@ -370,6 +375,7 @@ size_t pageheap_release(size_t keep)
 	total = release_down_to(pages > partial ? pages - partial : 0, pages, SIZE_MAX);
 	if (os_addresses_are_scarce())
 		unmap_released();
+	store_relaxed(&pageheap_waiting, more_is_free());
 	lock_release(&heap.lock);
 	return total << PAGE_SHIFT;
 }

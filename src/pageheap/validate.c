@@ -1,5 +1,6 @@
 /* The page heap's part of the whole-heap validator: every record against the counters and the sets. */
 #include "pageheap/heap_state.h"
+#include "pageheap/huge_pages.h"
 
 struct totals {
 	size_t mapped;
@@ -70,6 +71,8 @@ static const char *check_heap(void)
 		return "the heap's count of hugepages is wrong";
 	if (totals.used != heap.used || totals.released != heap.released || totals.whole_backed != heap.whole_backed)
 		return "the heap's counts of pages are wrong";
+	if (!huge_pages_count_is_right())
+		return "the count of hugepages advised differently is wrong";
 	return NULL;
 }
 

@@ -134,6 +134,17 @@ class HandMade(SimulatorTest):
         self.assertEqual((found["calls_populate"], found["populated"]), (1, 64 << 10))
         self.assertEqual(found["end"]["resident"], 8 * HUGEPAGE + (64 << 10))
 
+    def test_huge_pages_by_policy(self):
+        """Half of the heap is needed to begin with, and a call for each hugepage after it; none without the policy."""
+        events = [("allocate", number * self.per_hugepage, self.per_hugepage // 2, {"flags": FEW}) if part == 0 else
+                  ("allocate", number * self.per_hugepage + self.per_hugepage // 2, self.per_hugepage // 2, {"flags": FEW})
+                  for number in range(100) for part in range(2)]
+        found = self.run_events(*events, options=("--thp",))
+        self.assertGreater(found["huge_at_end"], 50 * HUGEPAGE)
+        self.assertLess(found["mappings_at_most"], 20)
+        self.assertEqual(found["calls_advise"], found["huge_at_end"] // HUGEPAGE)
+        self.assertEqual(self.run_events(*events)["huge_at_end"], 0)
+
     def test_huge_pages(self):
         found = self.run_events(("allocate", 0, 1), options=("--huge",))
         self.assertEqual((found["end"]["resident"], found["huge_at_end"], found["faults"]), (HUGEPAGE, HUGEPAGE, 1))

@@ -75,5 +75,37 @@ class GiveBack(TrapTest):
         self.run_trap("residue", "light")
 
 
+def huge_page_setting():
+    """always, madvise or never; never where the kernel has no huge pages of 2 MiB."""
+    folder = "/sys/kernel/mm/transparent_hugepage/"
+    try:
+        with open(folder + "hpage_pmd_size", encoding="ascii") as file:
+            if file.read().strip() != "2097152":
+                return "never"
+        with open(folder + "enabled", encoding="ascii") as file:
+            return file.read().split("[")[1].split("]")[0]
+    except OSError:
+        return "never"
+
+
+@not_emulated(RESIDENT)
+class HugePages(TrapTest):
+    def test_small_heap(self):
+        if huge_page_setting() == "always":
+            self.skipTest("this kernel gives huge pages to everybody")
+        self.run_trap("huge_pages", "small")
+
+    def test_as_they_pay(self):
+        self.run_trap("huge_pages", "any")
+
+    def test_always(self):
+        if huge_page_setting() == "never":
+            self.skipTest("this kernel has no huge pages")
+        self.run_trap("huge_pages", "wanted", options="thp:always")
+
+    def test_never(self):
+        self.run_trap("huge_pages", "unwanted", options="thp:never")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -6,6 +6,7 @@
 
 #include "base/options.h"
 #include "frontend/frontend.h"
+#include "pageheap/pageheap.h"
 
 /* Unlike any default and any value below, so that a change is seen. */
 static const struct options before = {
@@ -23,6 +24,7 @@ static const struct options before = {
 	.min_per_thread_cache = 13,
 	.cpu_cache_size = 16,
 	.frontend = 17,
+	.thp = 18,
 	.record = "before",
 	.record_signal = 14,
 	.record_period = 15,
@@ -55,6 +57,7 @@ static void assert_options(const struct options *expected)
 	assert_int_equal(options.min_per_thread_cache, expected->min_per_thread_cache);
 	assert_int_equal(options.cpu_cache_size, expected->cpu_cache_size);
 	assert_int_equal(options.frontend, expected->frontend);
+	assert_int_equal(options.thp, expected->thp);
 	assert_string_equal(options.record, expected->record);
 	assert_int_equal(options.record_signal, expected->record_signal);
 	assert_int_equal(options.record_period, expected->record_period);
@@ -231,6 +234,22 @@ static void frontends(void **unused)
 			 bad[i]);
 		refused(text, message);
 	}
+}
+
+static void huge_pages(void **unused)
+{
+	struct options expected = before;
+
+	(void)unused;
+	expected.thp = HUGE_PAGES_AUTO;
+	accepted("thp:auto", &expected);
+	expected.thp = HUGE_PAGES_ALWAYS;
+	accepted("thp:always", &expected);
+	expected.thp = HUGE_PAGES_NEVER;
+	accepted("thp:always,thp:never", &expected);
+	refused("thp:madvise",
+		"tiermalloc: TIERMALLOC_CONF: bad value \"madvise\" for \"thp\" (allowed: auto, always or "
+		"never)\n");
 }
 
 /* As it is, with its percent signs and colons; a comma ends it. */
@@ -410,7 +429,7 @@ int main(void)
 		cmocka_unit_test(bad_bytes), cmocka_unit_test(without_value),  cmocka_unit_test(unknown_keys),
 		cmocka_unit_test(lists),     cmocka_unit_test(long_key),       cmocka_unit_test(environment),
 		cmocka_unit_test(paths),     cmocka_unit_test(record_numbers), cmocka_unit_test(frontends),
-		cmocka_unit_test(decay),
+		cmocka_unit_test(decay),     cmocka_unit_test(huge_pages),
 	};
 	const struct options at_start = options;
 	int failed = cmocka_run_group_tests_name("options", tests, NULL, NULL);

@@ -186,11 +186,46 @@ static void faults(void **unused)
 	assert_int_equal(os_unmap(place, PART), OS_FAILED);
 	failing = OS_RELEASE;
 	assert_int_equal(os_release(place, PART), OS_FAILED);
+	failing = OS_ADVISE;
+	assert_int_equal(os_advise_huge(place, PART, true), OS_FAILED);
 	failing = OS_MOVE;
 	assert_int_equal(os_move(place, place + PART, PART), OS_FAILED);
 	os_fault = NULL;
 	assert_filled(place, PART);
 	assert_int_equal(os_unmap(place, PART), OS_DONE);
+}
+
+/* What is resident, and the kernel's setting as its file says it. */
+static void huge_pages(void **unused)
+{
+	static const char *const words[] = {"[never]", "[madvise]", "[always]"};
+	uintptr_t place = stretch(PART);
+	enum os_huge_pages setting = os_huge_pages();
+	char line[100] = "";
+	FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+
+	(void)unused;
+	if (file != NULL) {
+		assert_non_null(fgets(line, sizeof(line), file));
+		fclose(file);
+	}
+	if (setting != OS_HUGE_NEVER)
+		assert_non_null(strstr(line, words[setting]));
+	else
+		assert_true(file == NULL || strstr(line, words[0]) != NULL || os_page_size() != 4096);
+	assert_int_equal(os_map(place, PART), OS_DONE);
+	errno = EXDEV;
+	assert_int_equal(os_resident(place, PART), 0);
+	*(char *)(place + PART / 2) = 1;
+	assert_in_range(os_resident(place, PART), 1, PART);
+	if (setting == OS_HUGE_ADVISED)
+		assert_int_equal(os_advise_huge(place, PART, true), OS_DONE);
+	assert_int_equal(errno, EXDEV);
+	assert_int_equal(os_unmap(place, PART), OS_DONE);
+	errno = EXDEV;
+	assert_int_equal(os_resident(place, PART), 0);
+	assert_int_equal(os_advise_huge(place, PART, true), OS_FAILED);
+	assert_int_equal(errno, EXDEV);
 }
 
 /*
@@ -364,6 +399,7 @@ int main(void)
 		cmocka_unit_test(maps_and_unmaps),
 		cmocka_unit_test(anywhere),
 		cmocka_unit_test(faults),
+		cmocka_unit_test(huge_pages),
 		cmocka_unit_test(moves_with_dontunmap_unheeded),
 		cmocka_unit_test(moves),
 		cmocka_unit_test(moves_without_dontunmap),

@@ -9,6 +9,7 @@
 
 #include "address_limit.h"
 #include "base/os.h"
+#include "pageheap/pageheap.h"
 
 #define BLOCKS 400
 
@@ -184,6 +185,8 @@ static void recover(struct workload *workload)
 
 static void work_with_faults(struct workload *workload)
 {
+	/* As on a kernel that gives huge pages unasked: it is told of each hugepage that it shall be none. */
+	pageheap_set_huge_pages(HUGE_PAGES_NEVER, OS_HUGE_ALWAYS);
 	os_fault = inject;
 	run(workload, OPERATIONS);
 }

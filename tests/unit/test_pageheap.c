@@ -294,6 +294,8 @@ static void populating(void **unused)
 		return;
 	}
 	pageheap_release(0);
+	/* Also where the kernel gives huge pages to everybody. */
+	pageheap_set_huge_pages(HUGE_PAGES_NEVER, os_huge_pages());
 	assert_true(pageheap_allocate(&request, &run));
 	assert_int_equal(resident_pages(run.address, step << PAGE_SHIFT), (step << PAGE_SHIFT) / os_page_size());
 	assert_int_equal(resident_pages(run.address + (step << PAGE_SHIFT), PAGE_SIZE), 0);

@@ -112,6 +112,8 @@ static bool round_with(unsigned first, unsigned last)
 	plan.failed = 0;
 	plan.first = first;
 	plan.last = last;
+	/* So that hugepages that are broken are told of. */
+	pageheap_set_huge_pages(HUGE_PAGES_AUTO, OS_HUGE_ALWAYS);
 	os_fault = fail_as_planned;
 	workload();
 	os_fault = NULL;
