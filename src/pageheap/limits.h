@@ -3,8 +3,8 @@
  * above it for their sake.
  *
  * What counts is known without asking the kernel: pages in use, whether they have been written to or not; free pages with
- * memory behind them; metadata that has been handed out, and the page map of what is mapped. That is never less than the
- * heap's part of the resident memory, but for the rest of a kernel's page. What recording and tracing map does not count, nor
+ * memory behind them; metadata that has been handed out, and the page map of what is mapped. That is hardly less than the
+ * heap's part of the resident memory. What recording and tracing map does not count, nor
  * do blocks of signal handlers (reentrant.h).
  *
  * Above the soft limit no free memory is kept: the growth that crosses it, and each free as long as too much is in use, gives

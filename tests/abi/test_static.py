@@ -86,6 +86,18 @@ int main() {
 }
 """
 
+BACKGROUND_PROGRAM = r"""
+#include <errno.h>
+#include <stdio.h>
+#include <tiermalloc/tiermalloc.h>
+
+int main(void) {
+    bool on = tiermalloc_background(true);
+    puts(on ? "on" : errno == ENOSYS ? "not here" : "?");
+    return on && !tiermalloc_background(false);
+}
+"""
+
 HEADER_PROGRAM = r"""
 #include <tiermalloc/tiermalloc.h>
 #include <tiermalloc/tiermalloc.h>
@@ -172,6 +184,16 @@ class StaticLibrary(InTemporaryFolder):
         self.check_in_use(
             self.build(CXX_PROGRAM, CXX, "-std=c++17", "-static-libstdc++", STATIC, "-pthread", language="cc")
         )
+
+    def test_static_program_without_threads(self):
+        """The library does not bring threads into it, but for a background thread that is asked for."""
+        if not self.can_link_statically(CC, "c"):
+            self.skipTest("no static C library")
+        program = self.build(BACKGROUND_PROGRAM, CC, "-static", STATIC, "-pthread")
+        self.assertNotIn(" pthread_create\n", run([NM, str(program)]).stdout)
+        self.assertEqual(self.run_program(program), "not here\n")
+        program = self.build(BACKGROUND_PROGRAM, CC, "-static", "-Wl,-u,pthread_create", STATIC, "-pthread")
+        self.assertEqual(self.run_program(program), "on\n")
 
     def test_operators_come_from_it(self):
         """The C++ library's own operators are not pulled in beside ours."""
