@@ -72,14 +72,14 @@ static bool next_run(const struct span *span, size_t *at, struct run *run)
 	size_t size = size_classes[span->class].size;
 	size_t unit = os_page_size();
 
-	while (*at < span->objects) {
+	while (*at <= span->objects) {
 		size_t first = bits_next_set(span->free_objects, *at, span->objects);
 		size_t end = bits_next_clear(span->free_objects, first, span->objects);
 
-		*at = end;
+		*at = end == span->objects ? end + 1u : end;
 		run->start = round_up(span->start + first * size, unit);
 		run->end = round_down(span->start + (end == span->objects ? span_bytes(span) : end * size), unit);
-		if (first < end && run->start < run->end)
+		if (run->start < run->end)
 			return true;
 	}
 	return false;

@@ -17,8 +17,8 @@
 /* The kernel's page, or that of the profile if it is larger: objects of a span that is smaller are not told apart. */
 #define KERNEL_PAGE ((size_t)sysconf(_SC_PAGESIZE))
 
-/* Program and metadata. */
-#define BESIDE (6 * MIB)
+/* Program and metadata: profiles with small classes only have a descriptor for each of the larger blocks. */
+#define BESIDE (10 * MIB)
 
 /* Without being asked: free pages that are kept, and what the classes may hold below which nobody looks. */
 #define KEPT (16 * MIB)
@@ -122,7 +122,7 @@ static void check_trim(void)
 	free_at_random(0);
 	malloc_trim(0);
 	resident = resident_bytes();
-	REQUIRE(resident < BESIDE, "after the rest has been freed, and malloc_trim, %zu KiB are resident",
+	REQUIRE(resident < BESIDE + KEPT / 4, "after the rest has been freed, and malloc_trim, %zu KiB are resident",
 		resident / KIB);
 }
 

@@ -89,7 +89,10 @@ static bool is_in_use(uintptr_t start, size_t bytes)
 	return false;
 }
 
-/* Bytes of the kernel's pages in spans with objects that are out on which none of these lies. All of them have to read zero. */
+/*
+ * Bytes of the kernel's pages, in spans with free objects, on which no object lies that is out. All of them have to read
+ * zero.
+ */
 static size_t expected_purged(void)
 {
 	size_t unit = os_page_size();
@@ -98,7 +101,8 @@ static size_t expected_purged(void)
 	for (size_t page = 0; page << PAGE_SHIFT < window.extent; page++) {
 		const struct span *span = page_span(page);
 
-		if (span == NULL || span->start != page_address(page) || span->class != model.class)
+		if (span == NULL || span->start != page_address(page) || span->class != model.class ||
+		    span->free == 0)
 			continue;
 		/* One that has become empty, and stays, goes as a whole if need be; what it has lost before stays counted. */
 		if (span->kept) {
@@ -139,9 +143,12 @@ static void begin(size_t size)
 
 static void end(void)
 {
+	struct class_statistics statistics;
+
 	give(model.count);
 	central_give_back_empty(true);
-	REQUIRE(purged_bytes() == 0, "%zu bytes are purged of nothing", purged_bytes());
+	central_read_statistics(model.class, &statistics);
+	REQUIRE(statistics.spans == 0 && purged_bytes() == 0, "%zu bytes are purged of %zu spans", purged_bytes(), statistics.spans);
 	REQUIRE_VALID(central_validate);
 	REQUIRE_VALID(pageheap_validate);
 }
@@ -258,10 +265,21 @@ static void test_little_is_left_alone(void **state)
 	end();
 }
 
+/* Begins with a class whose spans are sparse with few objects. */
+static bool begin_with_many_objects(void)
+{
+	begin(1024);
+	if (size_classes[model.class].objects >= 24)
+		return true;
+	not_tested("what caches are asked for", "this profile's spans have few objects of 1 KiB");
+	return false;
+}
+
 static void test_caches_are_asked_when_few_are_out(void **state)
 {
 	(void)state;
-	begin(1024);
+	if (!begin_with_many_objects())
+		return;
 	take(many());
 	assert_false(central_wants_back(model.class, 1000));
 	give(model.count - 1000);
@@ -282,7 +300,8 @@ static void test_caches_are_asked_when_few_are_out(void **state)
 static void test_caches_keep_what_the_page_heap_would(void **state)
 {
 	(void)state;
-	begin(1024);
+	if (!begin_with_many_objects())
+		return;
 	pageheap_set_retain(64 * MIB);
 	take(many());
 	give(model.count - 1000);
