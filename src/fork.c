@@ -33,8 +33,8 @@ extern void _IO_list_unlock(void) __attribute__((weak));
 extern void _IO_list_resetlock(void) __attribute__((weak));
 
 #define FRONTEND_LOCK 0
-#define PAGEHEAP_LOCK 1
-#define LOCKS         (2 * CLASS_COUNT + 4)
+#define PAGEHEAP_LOCK 2
+#define LOCKS         (2 * CLASS_COUNT + 5)
 
 /* How each lock was had, by number. */
 struct holdings {
@@ -53,14 +53,16 @@ static struct lock *lock_number(size_t number)
 	switch (number) {
 	case FRONTEND_LOCK:
 		return frontend_lock();
+	case 1:
+		return pageheap_mapping_lock();
 	case PAGEHEAP_LOCK:
 		return pageheap_lock();
-	case 2:
-		return arena_lock();
 	case 3:
+		return arena_lock();
+	case 4:
 		return recording_lock();
 	default:
-		return central_lock(number - 4);
+		return central_lock(number - 5);
 	}
 }
 

@@ -79,8 +79,7 @@ size_t bits_longest_clear(const uint64_t *words, size_t end)
 	return longest;
 }
 
-/* One past the last set position below `at`, or 0. */
-static size_t after_previous_set(const uint64_t *words, size_t at)
+size_t bits_after_previous_set(const uint64_t *words, size_t at)
 {
 	while (at > 0) {
 		size_t word = (at - 1) / 64;
@@ -95,7 +94,7 @@ static size_t after_previous_set(const uint64_t *words, size_t at)
 
 size_t bits_clear_run_around(const uint64_t *words, size_t end, size_t at)
 {
-	return bits_next_set(words, at, end) - after_previous_set(words, at);
+	return bits_next_set(words, at, end) - bits_after_previous_set(words, at);
 }
 
 size_t bits_tightest_clear(const uint64_t *words, size_t end, size_t count, size_t alignment)

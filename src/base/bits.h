@@ -32,6 +32,9 @@ size_t bits_count_range(const uint64_t *words, size_t first, size_t count);
 size_t bits_next_set(const uint64_t *words, size_t from, size_t end);
 size_t bits_next_clear(const uint64_t *words, size_t from, size_t end);
 
+/* One past the last set position below `at`, or 0. */
+size_t bits_after_previous_set(const uint64_t *words, size_t at);
+
 /* Length of the longest run of clear bits in [0, end). */
 size_t bits_longest_clear(const uint64_t *words, size_t end);
 

@@ -5,7 +5,7 @@
  * may find one of them its own (fork called in a signal handler that interrupted the allocator), and may allocate
  * while it holds them all (other libraries' fork handlers).
  *
- * Rule: no path holds two locks at a time, except fork.
+ * Rule: no path holds two locks at a time, except fork, and the page heap while it maps hugepages (mapping.c).
  */
 #ifndef TIERMALLOC_BASE_LOCK_H
 #define TIERMALLOC_BASE_LOCK_H

@@ -110,12 +110,8 @@ static size_t find_in_list(const struct filler *filler, size_t list, size_t page
 		const struct hugepage *hugepage = &hugepage_records[link - 1];
 
 		*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, pages, alignment);
-		if (*first != HUGEPAGE_PAGES) {
-			if (hugepage->growing)
-				*first = round_down(bits_next_set(hugepage->used, *first, HUGEPAGE_PAGES) - pages,
-						    alignment);
+		if (*first != HUGEPAGE_PAGES)
 			return link - 1;
-		}
 		link = hugepage->next;
 	}
 	return NO_HUGEPAGE;
@@ -139,38 +135,40 @@ size_t filler_find(enum page_kind kind, size_t pages, size_t alignment, size_t *
 size_t filler_find_roomiest(enum page_kind kind, size_t pages, size_t *first)
 {
 	const struct filler *filler = &fillers[kind];
+	size_t end = bits_after_previous_set(filler->filled, LISTS);
+	const struct hugepage *hugepage;
+	size_t number;
 
-	for (size_t list = LISTS; list-- > pages * FULLNESS_STEPS;) {
-		uint32_t link = bit_test(filler->filled, list) ? filler->heads[list] : 0;
-
-		if (link != 0) {
-			const struct hugepage *hugepage = &hugepage_records[link - 1];
-
-			*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, hugepage->longest, 1);
-			return link - 1;
-		}
-	}
-	return NO_HUGEPAGE;
+	if (end <= pages * FULLNESS_STEPS)
+		return NO_HUGEPAGE;
+	number = filler->heads[end - 1] - 1u;
+	hugepage = &hugepage_records[number];
+	*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, hugepage->longest, 1);
+	return number;
 }
 
 static size_t emptiest_backed_of(const struct filler *filler)
 {
-	for (size_t list = LISTS; list-- > 0;) {
-		uint32_t link = bit_test(filler->filled, list) ? filler->heads[list] : 0;
+	for (size_t end = bits_after_previous_set(filler->filled, LISTS); end != 0;
+	     end = bits_after_previous_set(filler->filled, end - 1)) {
+		size_t number = filler->heads[end - 1] - 1u;
 
-		if (link != 0 && hugepage_backed_free(&hugepage_records[link - 1]) != 0)
-			return link - 1;
+		if (hugepage_backed_free(&hugepage_records[number]) != 0)
+			return number;
 	}
 	return NO_HUGEPAGE;
 }
 
 size_t filler_emptiest_backed(void)
 {
-	size_t few = emptiest_backed_of(&fillers[PAGES_FEW_OBJECTS]);
-	size_t many = emptiest_backed_of(&fillers[PAGES_MANY_OBJECTS]);
+	size_t emptiest = NO_HUGEPAGE;
 
-	if (few == NO_HUGEPAGE ||
-	    (many != NO_HUGEPAGE && hugepage_records[many].used_count < hugepage_records[few].used_count))
-		return many;
-	return few;
+	for (unsigned kind = 0; kind < PAGE_KINDS; kind++) {
+		size_t number = emptiest_backed_of(&fillers[kind]);
+
+		if (number != NO_HUGEPAGE && (emptiest == NO_HUGEPAGE || hugepage_records[number].used_count <
+										 hugepage_records[emptiest].used_count))
+			emptiest = number;
+	}
+	return emptiest;
 }

@@ -6,24 +6,27 @@
 #define TIERMALLOC_PAGEHEAP_HEAP_STATE_H
 
 #include "base/lock.h"
+#include "base/number_set.h"
+#include "base/os.h"
 #include "pageheap/hugepage.h"
 
 /* The widest window (page_map.c) in hugepages. */
 #define MAXIMUM_HUGEPAGES ((size_t)1 << (44 - HUGEPAGE_SHIFT))
 
+_Static_assert(MAXIMUM_HUGEPAGES <= NUMBER_SET_END, "the sets have to have room for all hugepages");
+
 struct heap_state {
 	struct lock lock;
-	size_t top;             /* hugepages below it have been looked at: mapped, given back, or found foreign */
-	size_t first_available; /* no available hugepage lies below */
-	size_t mapped;          /* hugepages */
-	size_t whole_free;      /* mapped hugepages that are wholly free */
-	size_t used;            /* pages, as the next ones */
-	size_t transit;         /* of them on their way to the system (give_back.h) */
+	size_t top;        /* hugepages below it have been looked at: mapped, given back, or found foreign */
+	size_t mapped;     /* hugepages */
+	size_t whole_free; /* mapped hugepages that are wholly free */
+	size_t used;       /* pages, as the next ones */
+	size_t transit;    /* of them on their way to the system (give_back.h) */
 	size_t released;
 	size_t whole_backed; /* backed pages in wholly free hugepages */
 	uint64_t released_total;
-	uint64_t available[MAXIMUM_HUGEPAGES / 64]; /* wholly free hugepages below top, mapped or not */
-	uint64_t backed[MAXIMUM_HUGEPAGES / 64];    /* those of them that have backed pages */
+	struct number_set available; /* wholly free hugepages below top, mapped or not */
+	struct number_set backed;    /* those of them that have backed pages */
 };
 
 extern HIDDEN struct heap_state heap;
@@ -46,8 +49,20 @@ static inline void heap_report(const struct page_event *event)
 void heap_enter_free(size_t number);
 void heap_leave_free(size_t number);
 
-/* Takes pages of one mapped hugepage into use. Returns how many of them were released and so read zero. */
-size_t heap_take(size_t number, size_t first, size_t count, enum page_kind kind);
+/* Whether all hugepages that these pages lie in have addresses. They may lie beyond the top. */
+bool mapping_covers(size_t page, size_t pages);
+
+/*
+ * Maps what of the hugepages that these pages lie in has no addresses. Lets the page heap's lock go meanwhile: see
+ * mapping.c. OS_TAKEN: some of them are somebody else's, and marked as such. Between the other two, which are called with
+ * the page heap's lock, and return with it.
+ */
+void mapping_begin(void);
+enum os_result mapping_extend(size_t page, size_t pages);
+void mapping_end(void);
+
+/* Takes pages of one mapped hugepage. */
+void heap_take(size_t number, size_t first, size_t count, enum page_kind kind);
 
 /* Gives pages of one hugepage back to it; those in `released`, a set of the hugepage's pages, are not backed (NULL: all). */
 void heap_return(size_t number, size_t first, size_t count, const uint64_t *released);
@@ -58,9 +73,6 @@ void release_after_free(void);
 /* Told of each run that is taken (given back). */
 void release_note_taken(size_t pages);
 void release_note_freed(void);
-
-/* Gives back the backed ones among these free pages of a hugepage, to have them read zero. */
-void release_range(size_t number, size_t first, size_t count);
 
 /*
  * How many pages from the first of a run on to make resident at once, the run's own `count` ones first: those behind it

@@ -265,13 +265,14 @@ static bool choose_by_policy(size_t first, size_t end, struct huge_page_work *wo
 
 void huge_pages_choose(size_t page, const struct page_request *request, bool fresh, struct huge_page_work *work)
 {
-	size_t first = page / HUGEPAGE_PAGES;
+	bool within = request->pages < HUGEPAGE_PAGES;
+	size_t first = within ? page / HUGEPAGE_PAGES : hugepage_up(page);
 	size_t end = hugepage_up(page + request->pages);
 	const struct hugepage *last = &hugepage_records[end - 1];
 	bool begun;
 
 	*work = (struct huge_page_work){0};
-	if (!fresh || huge.kernel == OS_HUGE_NEVER)
+	if (!fresh || huge.kernel == OS_HUGE_NEVER || end <= first)
 		return;
 	/* The last hugepage, for a short run the only one, holds nothing else. */
 	begun = last->used_count == (page + request->pages) - maximum(page, (end - 1) * HUGEPAGE_PAGES) &&

@@ -9,6 +9,7 @@
 #define TIERMALLOC_PAGEHEAP_HUGEPAGE_H
 
 #include "base/bits.h"
+#include "base/number_set.h"
 #include "pageheap/page_map.h"
 #include "pageheap/pageheap.h"
 
@@ -19,7 +20,7 @@ _Static_assert(HUGEPAGE_PAGES >= 32, "a hugepage has to have pages to share out"
 enum hugepage_state {
 	HUGEPAGE_UNMAPPED, /* no addresses: never mapped, or given back */
 	HUGEPAGE_MAPPED,
-	HUGEPAGE_FOREIGN, /* somebody else has taken addresses in it */
+	HUGEPAGE_FOREIGN, /* somebody else has taken addresses in it: all of its pages count as used */
 };
 
 struct hugepage {
@@ -27,14 +28,17 @@ struct hugepage {
 	uint64_t released[HUGEPAGE_WORDS]; /* free and not backed */
 	uint32_t next;                     /* in the filler's list: hugepage number + 1, 0 ends it */
 	uint32_t previous;
+	uint32_t extent_children
+		[2]; /* of the free extent that begins in here (extents.c): the shorter, and the longer ones */
+	uint32_t extent_pages; /* its length ... */
+	uint16_t extent_first; /* ... and first page in here */
 	uint16_t used_count;
 	uint16_t released_count;
 	uint16_t longest; /* pages in the longest free range */
 	uint16_t list;    /* the filler's list it is in, plus 1; 0: none */
 	uint8_t state;    /* enum hugepage_state */
 	uint8_t kind;     /* enum page_kind, while partly used */
-	bool growing;   /* something in here is likely to grow: others take their pages from the ends of free ranges */
-	uint8_t advice; /* enum huge_page_advice */
+	uint8_t advice;   /* enum huge_page_advice */
 };
 
 /* Free pages that are backed. */
@@ -53,7 +57,7 @@ void filler_insert(size_t number);
 void filler_update(size_t number);
 
 /* Returned when there is none. */
-#define NO_HUGEPAGE SIZE_MAX
+#define NO_HUGEPAGE NO_NUMBER
 
 /*
  * The hugepage of this kind with the tightest free range that holds `pages` pages at a multiple of `alignment`, of

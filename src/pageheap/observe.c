@@ -13,8 +13,11 @@ static void report_used(size_t number, page_observer *observer)
 
 	for (size_t at = bits_next_set(hugepage->used, 0, HUGEPAGE_PAGES); at < HUGEPAGE_PAGES;) {
 		size_t stop = bits_next_clear(hugepage->used, at, HUGEPAGE_PAGES);
-		const struct page_request request = {
-			.pages = stop - at, .alignment = 1, .kind = (enum page_kind)hugepage->kind};
+		const struct page_request request = {.pages = stop - at,
+						     .alignment = 1,
+						     .kind = hugepage->kind == PAGES_MANY_OBJECTS ? PAGES_MANY_OBJECTS
+												  : PAGES_FEW_OBJECTS,
+						     .growing = hugepage->kind == PAGES_GROWING};
 
 		observer(&(struct page_event){.kind = PAGE_ALLOCATED,
 					      .page = number * HUGEPAGE_PAGES + at,

@@ -104,7 +104,7 @@ static enum os_result cover(uintptr_t base, size_t hugepages)
 		}
 	}
 	for (size_t i = 0; i < count; i++)
-		arrays.bytes += slices[i].end - slices[i].start;
+		store_relaxed(&arrays.bytes, arrays.bytes + slices[i].end - slices[i].start);
 	arrays.covered = to;
 	return OS_DONE;
 }
@@ -143,7 +143,7 @@ size_t page_map_capacity(void)
 
 size_t page_map_bytes(void)
 {
-	return arrays.bytes;
+	return load_relaxed(&arrays.bytes);
 }
 
 void page_map_set(size_t first, size_t pages, const struct span *span, unsigned class)

@@ -5,8 +5,8 @@
  *
  * Layout, upward: metadata arena, hugepage records, span references, class map, heap. The class map has room for
  * CLASS_MAP_DISTANCE bytes and the heap starts where it ends, so that free reaches a page's class at a constant
- * displacement from window_base. Nothing is reserved: all of it is mapped in steps as the heap grows (the page
- * heap's lock guards growth; entries belong to whoever owns the pages, and are read without a lock by free, whose
+ * displacement from window_base. Nothing is reserved: all of it is mapped in steps as the heap grows (the mapping lock,
+ * see mapping.c, guards growth; entries belong to whoever owns the pages, and are read without a lock by free, whose
  * caller owns the object).
  */
 #ifndef TIERMALLOC_PAGEHEAP_PAGE_MAP_H

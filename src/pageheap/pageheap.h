@@ -1,7 +1,8 @@
 /*
  * The page heap: hands out runs of pages from hugepages, takes them back, and gives memory back to the system.
  *
- * Relies on base/os, base/bits and the window (page_map.h). One lock guards all of it; callers hold no other lock.
+ * Relies on base/os, base/bits and the window (page_map.h). One lock guards all of it, and one more is held while
+ * hugepages are mapped; callers hold no other lock.
  * All sizes in pages unless a name says bytes; addresses are page-aligned.
  */
 #ifndef TIERMALLOC_PAGEHEAP_PAGEHEAP_H
@@ -17,6 +18,7 @@ struct lock;
 enum page_kind {
 	PAGES_MANY_OBJECTS,
 	PAGES_FEW_OBJECTS,
+	PAGES_GROWING, /* what is `growing` has this kind, whatever else the request says */
 	PAGE_KINDS,
 };
 
@@ -196,7 +198,8 @@ void pageheap_observe(page_observer *observer);
 size_t pageheap_spare(void);
 size_t pageheap_purged(void);
 
-/* For fork, which takes every lock. */
+/* For fork, which takes every lock: the mapping lock (mapping.c) before the page heap's. */
+struct lock *pageheap_mapping_lock(void);
 struct lock *pageheap_lock(void);
 
 /* In a child, with the lock: what other threads were giving back to the system is free again. */

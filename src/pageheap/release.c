@@ -184,57 +184,18 @@ struct page_slice kernel_slice(size_t first, size_t count)
 	return (struct page_slice){start, end > start ? end - start : 0};
 }
 
-static uintptr_t address_of(size_t number, size_t page)
-{
-	return page_address(number * HUGEPAGE_PAGES + page);
-}
-
-void release_range(size_t number, size_t first, size_t count)
-{
-	struct hugepage *hugepage = &hugepage_records[number];
-	struct page_slice slice = kernel_slice(first, count);
-	size_t before = bits_count_range(hugepage->released, slice.first, slice.count);
-	bool whole = hugepage->used_count == 0;
-
-	if (slice.count == before)
-		return;
-	if (slice.count != HUGEPAGE_PAGES)
-		huge_pages_break(number);
-	if (os_release(address_of(number, slice.first), slice.count << PAGE_SHIFT) != OS_DONE)
-		return;
-	if (whole)
-		heap_leave_free(number);
-	bits_set_range(hugepage->released, slice.first, slice.count);
-	hugepage->released_count = (uint16_t)(hugepage->released_count + slice.count - before);
-	heap.released += slice.count - before;
-	heap.released_total += (slice.count - before) << PAGE_SHIFT;
-	if (whole)
-		heap_enter_free(number);
-	filler_update(number);
-}
-
-/* The highest whole free hugepage with backed pages: reuse starts at the lowest. */
-static size_t highest_backed(void)
-{
-	for (size_t word = WORDS_FOR_BITS(heap.top); word-- > 0;) {
-		if (heap.backed[word] != 0)
-			return word * 64 + log2_floor(heap.backed[word]);
-	}
-	return NO_HUGEPAGE;
-}
-
 static size_t partial_backed(void)
 {
 	return heap_backed_free() - heap.whole_backed;
 }
 
-/* The highest free hugepages, until at most so many backed pages are left in such. */
+/* The highest free hugepages, since reuse starts at the lowest, until at most so many backed pages are left in such. */
 static void collect_whole(struct batch *batch, size_t keep, size_t most)
 {
 	size_t before = heap_backed_free();
 
 	while (heap.whole_backed > keep && batch->count < PARTS_IN_BATCH && before - heap_backed_free() < most)
-		batch_add(batch, highest_backed(), 0, HUGEPAGE_PAGES);
+		batch_add(batch, number_set_previous(&heap.backed, heap.top), 0, HUGEPAGE_PAGES);
 }
 
 /* Free pages of one partly used hugepage. False: there were none that could be given back by themselves. */
@@ -347,16 +308,17 @@ void pageheap_tick(void)
  */
 static void unmap_released(void)
 {
-	size_t number = 0;
+	size_t number = number_set_next(&heap.available, 0);
 
-	while (number < heap.top && !release.useless) {
+	while (number != NO_NUMBER && !release.useless) {
 		struct batch batch;
 
 		batch.unmap = true;
 		batch.count = 0;
-		for (; number < heap.top && batch.count < PARTS_IN_BATCH; number++) {
-			if (bit_test(heap.available, number) && hugepage_records[number].state == HUGEPAGE_MAPPED)
+		while (number != NO_NUMBER && batch.count < PARTS_IN_BATCH) {
+			if (hugepage_records[number].state == HUGEPAGE_MAPPED)
 				batch_add(&batch, number, 0, HUGEPAGE_PAGES);
+			number = number_set_next(&heap.available, number + 1);
 		}
 		batch_give_back(&batch);
 	}

@@ -1,4 +1,5 @@
 /* The page heap's part of the whole-heap validator: every record against the counters and the sets. */
+#include "pageheap/extents.h"
 #include "pageheap/heap_state.h"
 #include "pageheap/huge_pages.h"
 
@@ -31,9 +32,9 @@ static const char *check_sets(size_t number, const struct hugepage *hugepage)
 	bool backed = whole && hugepage->state == HUGEPAGE_MAPPED && hugepage_backed_free(hugepage) != 0;
 	bool listed = hugepage->used_count != 0 && hugepage->used_count != HUGEPAGE_PAGES;
 
-	if (bit_test(heap.available, number) != whole)
+	if (number_set_has(&heap.available, number) != whole)
 		return "the set of free hugepages is wrong";
-	if (bit_test(heap.backed, number) != backed)
+	if (number_set_has(&heap.backed, number) != backed)
 		return "the set of backed free hugepages is wrong";
 	if ((hugepage->list != 0) != listed)
 		return "a partly used hugepage is not in the filler, or another is";
@@ -57,6 +58,33 @@ static const char *check_hugepage(size_t number, struct totals *totals)
 	return check_counts(hugepage);
 }
 
+static bool page_is_free(size_t page)
+{
+	return !bit_test(hugepage_records[page / HUGEPAGE_PAGES].used, page % HUGEPAGE_PAGES);
+}
+
+/* The index has every free run of a hugepage and more, in its whole length, and nothing else. */
+static const char *check_extents(void)
+{
+	size_t end = heap.top * HUGEPAGE_PAGES;
+	size_t count = 0;
+
+	for (size_t page = 0; page < end; page++) {
+		size_t first = page;
+		struct extent extent;
+
+		while (page < end && page_is_free(page))
+			page++;
+		if (page - first < HUGEPAGE_PAGES)
+			continue;
+		extent = extents_at(first);
+		if (extent.first != first || extent.pages != page - first)
+			return "a free extent is not in the index as it is";
+		count++;
+	}
+	return count == extents_count() ? NULL : "there is an extent in the index that is not free";
+}
+
 static const char *check_heap(void)
 {
 	struct totals totals = {0};
@@ -73,7 +101,7 @@ static const char *check_heap(void)
 		return "the heap's counts of pages are wrong";
 	if (!huge_pages_count_is_right())
 		return "the count of hugepages advised differently is wrong";
-	return NULL;
+	return check_extents();
 }
 
 const char *pageheap_validate(void)

@@ -56,7 +56,8 @@ static void change_run(struct run *run)
 		break;
 	case 3:
 		/* The kernel moves whole pages of its own. */
-		assert_true(model_move(run, pages + random_below(&state, HUGEPAGE_PAGES)) || os_page_size() > PAGE_SIZE);
+		assert_true(model_move(run, pages + random_below(&state, HUGEPAGE_PAGES)) ||
+			    os_page_size() > PAGE_SIZE);
 		break;
 	default:
 		model_free(run);
@@ -221,25 +222,30 @@ static void tail_is_used(void **unused)
 	assert_valid();
 }
 
-/* Above all that is in use, though there is room below; so it grows as far as it likes. */
+/* Where it can become twice as long; or above all that is in use, and so it grows as far as it likes. */
 static void growing(void **unused)
 {
-	const struct page_request request = {
+	struct page_request request = {
 		.pages = HUGEPAGE_PAGES + 3, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
 	uintptr_t below = allocate(3 * HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
 	uintptr_t between = allocate(HUGEPAGE_PAGES, PAGES_FEW_OBJECTS);
+	struct page_run low;
 	struct page_run top;
 	bool zeroed;
 
 	(void)unused;
 	assert_true(between > below);
 	pageheap_free(below, 3 * HUGEPAGE_PAGES, false);
+	assert_true(pageheap_allocate(&request, &low));
+	assert_int_equal(low.address, below);
+	pageheap_free(low.address, request.pages, false);
+	request.pages = 3 * HUGEPAGE_PAGES / 2 + 1;
 	assert_true(pageheap_allocate(&request, &top));
 	assert_true(top.address > between);
-	assert_int_equal(hugepage_records[hugepage_of(top.address) + 1].used_count, 3);
+	assert_int_equal(top.address % HUGEPAGE_SIZE, 0);
 	for (size_t number = hugepage_of(top.address) + 2; number < heap.top; number++)
 		assert_int_equal(hugepage_records[number].used_count, 0);
-	assert_true(pageheap_grow(top.address, HUGEPAGE_PAGES + 3, 40 * HUGEPAGE_PAGES + 5, &zeroed));
+	assert_true(pageheap_grow(top.address, request.pages, 40 * HUGEPAGE_PAGES + 5, &zeroed));
 	assert_valid();
 	pageheap_free(top.address, 40 * HUGEPAGE_PAGES + 5, false);
 	pageheap_free(between, HUGEPAGE_PAGES, false);
@@ -250,29 +256,75 @@ static void growing(void **unused)
 /* A short run that will grow takes the longest range, at its start, and not the tightest; or a free hugepage. */
 static void growing_in_filler(void **unused)
 {
-	const struct page_request request = {.pages = 2, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
-	uintptr_t one = allocate(HUGEPAGE_PAGES - 1, PAGES_FEW_OBJECTS);
+	struct page_request request = {.pages = 2, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
+	struct page_run one;
 	struct page_run run;
 	struct page_run next;
+	uintptr_t other;
 	bool zeroed;
 
 	(void)unused;
-	free_part(one, 1, 5);
-	free_part(one, 7, 13);
-	free_part(one, FAR + 21, 8);
+	request.pages = HUGEPAGE_PAGES - 1;
+	assert_true(pageheap_allocate(&request, &one));
+	free_part(one.address, 1, 5);
+	free_part(one.address, 7, 13);
+	free_part(one.address, FAR + 21, 7);
+	/* Others have hugepages of their own, which would hold this one when it is gone. */
+	other = allocate(6, PAGES_FEW_OBJECTS);
+	assert_int_not_equal(hugepage_of(other), hugepage_of(one.address));
+	request.pages = 2;
 	assert_true(pageheap_allocate(&request, &run));
-	assert_int_equal(run.address, nth_page(one, 7));
-	/* Others leave the room to it. */
-	assert_int_equal(allocate(6, PAGES_FEW_OBJECTS), nth_page(one, FAR + 23));
+	assert_int_equal(run.address, nth_page(one.address, 7));
 	assert_true(pageheap_grow(run.address, 2, 13, &zeroed));
 	assert_true(pageheap_allocate(&request, &next));
-	assert_int_not_equal(hugepage_of(next.address), hugepage_of(one));
+	assert_int_not_equal(hugepage_of(next.address), hugepage_of(one.address));
+	assert_int_not_equal(hugepage_of(next.address), hugepage_of(other));
 	assert_valid();
 	pageheap_free(next.address, 2, false);
-	free_part(one, 0, 1);
-	free_part(one, 6, FAR + 21 - 6);
-	free_part(one, FAR + 23, 6);
-	free_part(one, FAR + 29, 2);
+	pageheap_free(other, 6, false);
+	free_part(one.address, 0, 1);
+	free_part(one.address, 6, FAR + 21 - 6);
+	free_part(one.address, FAR + 28, 3);
+	assert_int_equal(heap_statistics().used, 0);
+	assert_valid();
+}
+
+/* What such runs leave in their hugepages is given back as well. */
+static void growing_is_released(void **unused)
+{
+	const struct page_request request = {.pages = 2, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
+	struct page_run run;
+	bool zeroed;
+
+	(void)unused;
+	assert_true(pageheap_allocate(&request, &run));
+	assert_true(pageheap_grow(run.address, 2, HUGEPAGE_PAGES / 2, &zeroed));
+	free_part(run.address, 2, HUGEPAGE_PAGES / 2 - 2);
+	pageheap_release(0);
+	assert_true(heap_backed_free() == 0 || os_page_size() > PAGE_SIZE);
+	pageheap_free(run.address, 2, false);
+	assert_valid();
+}
+
+/* Longer runs begin behind what a hugepage holds, and their tail takes what is shorter: nothing is lost between. */
+static void hugepages_are_shared(void **unused)
+{
+	const size_t third = HUGEPAGE_PAGES / 3;
+	uintptr_t one = allocate(HUGEPAGE_PAGES + third, PAGES_FEW_OBJECTS);
+	uintptr_t two = allocate(3 * HUGEPAGE_PAGES + third, PAGES_FEW_OBJECTS);
+	uintptr_t tail;
+
+	(void)unused;
+	assert_int_equal(two, nth_page(one, HUGEPAGE_PAGES + third));
+	/* The heap's free hugepages behind it are longer than this one's place. */
+	pageheap_free(one, HUGEPAGE_PAGES + third, false);
+	assert_int_equal(allocate(HUGEPAGE_PAGES, PAGES_FEW_OBJECTS), one);
+	tail = allocate(third, PAGES_FEW_OBJECTS);
+	assert_int_equal(hugepage_of(tail), hugepage_of(two));
+	assert_valid();
+	pageheap_free(tail, third, false);
+	pageheap_free(one, HUGEPAGE_PAGES, false);
+	pageheap_free(two, 3 * HUGEPAGE_PAGES + third, false);
 	assert_int_equal(heap_statistics().used, 0);
 	assert_valid();
 }
@@ -334,6 +386,41 @@ static void growth_is_stopped(void **unused)
 	assert_valid();
 	pageheap_free(one, 11, false);
 	assert_int_equal(heap_statistics().used, 0);
+}
+
+/* An alignment costs no pages: what lies before and behind the run serves others. */
+static void nothing_lost_for_alignment(void **unused)
+{
+	const size_t bytes[] = {(size_t)64 << 10, (size_t)1 << 20, (size_t)2 << 20, (size_t)64 << 20, (size_t)1 << 30};
+
+	(void)unused;
+	for (size_t i = 0; i < COUNT_OF(bytes); i++) {
+		const struct page_request aligned = {.pages = HUGEPAGE_PAGES + 3,
+						     .alignment = maximum(bytes[i] >> PAGE_SHIFT, 1),
+						     .kind = PAGES_FEW_OBJECTS};
+		size_t before = heap_statistics().used;
+		uintptr_t first = allocate(HUGEPAGE_PAGES + 1, PAGES_FEW_OBJECTS);
+		struct page_run run;
+		size_t gap;
+
+		assert_true(pageheap_allocate(&aligned, &run));
+		assert_int_equal(run.address & (bytes[i] - 1), 0);
+		assert_int_equal(heap_statistics().used - before, 2 * HUGEPAGE_SIZE + (4 << PAGE_SHIFT));
+		assert_valid();
+		/* All between the two can be had. */
+		gap = (run.address - nth_page(first, HUGEPAGE_PAGES + 1)) >> PAGE_SHIFT;
+		if (run.address > first && gap != 0) {
+			bool zeroed;
+
+			assert_true(pageheap_grow(first, HUGEPAGE_PAGES + 1, HUGEPAGE_PAGES + 1 + gap, &zeroed));
+			assert_valid();
+			free_part(first, HUGEPAGE_PAGES + 1, gap);
+		}
+		pageheap_free(first, HUGEPAGE_PAGES + 1, false);
+		pageheap_free(run.address, aligned.pages, false);
+	}
+	assert_int_equal(heap_statistics().used, 0);
+	assert_valid();
 }
 
 /* Every power of two that the window has room for. */
@@ -406,11 +493,19 @@ static void other_kind_in_need(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(tightest_range),    cmocka_unit_test(kinds_apart),
-		cmocka_unit_test(tail_is_used),      cmocka_unit_test(growing),
-		cmocka_unit_test(growing_in_filler), cmocka_unit_test(populating),
-		cmocka_unit_test(growth_is_stopped), cmocka_unit_test(alignments),
-		cmocka_unit_test(impossible),        cmocka_unit_test(other_kind_in_need),
+		cmocka_unit_test(tightest_range),
+		cmocka_unit_test(kinds_apart),
+		cmocka_unit_test(tail_is_used),
+		cmocka_unit_test(growing),
+		cmocka_unit_test(growing_in_filler),
+		cmocka_unit_test(growing_is_released),
+		cmocka_unit_test(hugepages_are_shared),
+		cmocka_unit_test(populating),
+		cmocka_unit_test(nothing_lost_for_alignment),
+		cmocka_unit_test(growth_is_stopped),
+		cmocka_unit_test(alignments),
+		cmocka_unit_test(impossible),
+		cmocka_unit_test(other_kind_in_need),
 		cmocka_unit_test(random_operations),
 	};
 

@@ -113,6 +113,7 @@ static void growth_is_stopped(void **unused)
 	size_t pages;
 
 	(void)unused;
+	use_up_free();
 	take(run, HUGEPAGE_PAGES, true);
 	foreign = put(heap.top + 1, 0);
 	pages = (foreign.address - run->address) >> PAGE_SHIFT;
@@ -217,7 +218,8 @@ static void in_the_class_map(void **unused)
 	border = (uintptr_t)page_class_offset(heap.top * HUGEPAGE_PAGES) & ~(os_page_size() - 1);
 	while (resident_pages(border, 1) != SIZE_MAX)
 		border += os_page_size();
-	foreign = mmap((void *)border, os_page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	foreign = mmap((void *)border, os_page_size(), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+		       0);
 	assert_int_equal((uintptr_t)foreign, border);
 	/* Reaches beyond what is covered; not touched, so that it costs nothing. */
 	request.pages = ((border - (uintptr_t)page_class_offset(0)) / sizeof(uint16_t)) + 1;

@@ -1,0 +1,36 @@
+/*
+ * A set of numbers below 2^24 in which the next and the previous member are found in constant time: a bitmap, behind it
+ * a bitmap that says which of its words are not empty, and so on, up to one word.
+ *
+ * Relies on base/bits. No locks: whoever owns the set holds its lock. All zero is the empty set; it takes memory where
+ * it has members, or had.
+ */
+#ifndef TIERMALLOC_BASE_NUMBER_SET_H
+#define TIERMALLOC_BASE_NUMBER_SET_H
+
+#include "base/bits.h"
+
+#define NUMBER_SET_LEVELS 4
+#define NUMBER_SET_END    ((size_t)1 << (6 * NUMBER_SET_LEVELS))
+
+/* Says that there is no such member. */
+#define NO_NUMBER SIZE_MAX
+
+struct number_set {
+	uint64_t words[NUMBER_SET_END / 64 + NUMBER_SET_END / 64 / 64 + 64 + 1];
+};
+
+static inline bool number_set_has(const struct number_set *set, size_t number)
+{
+	return bit_test(set->words, number);
+}
+
+/* Also where it is a member already, or is none. */
+void number_set_add(struct number_set *set, size_t number);
+void number_set_remove(struct number_set *set, size_t number);
+
+/* The least member from `from` on (the greatest up to `from`), or NO_NUMBER. */
+size_t number_set_next(const struct number_set *set, size_t from);
+size_t number_set_previous(const struct number_set *set, size_t from);
+
+#endif
