@@ -10,12 +10,13 @@
  */
 #include "central/central.h"
 #include "central/free_list.h"
+#include "central/transfer_cache.h"
 #include "pageheap/pageheap.h"
 
 /* A class is sparse if no more than one object in so many is out. */
 #define SPARSE_SHARE 8
 
-/* A stack counts that holds one in so many of the objects that are out: with several threads each holds a part. */
+/* A stack counts that holds, with the transfer cache, one in so many of the objects that are out: each thread has a part. */
 #define HELD_SHARE 16
 
 /* Asked again when one in so many of the objects that are elsewhere have come back. */
@@ -65,10 +66,11 @@ bool central_wants_back(unsigned class, size_t held)
 {
 	struct level level = level_of(class);
 	size_t mark = load_relaxed(&free_lists[class].mark);
-	size_t elsewhere = level.out - minimum(held, level.out);
+	size_t idle = held + transfer_count(class);
+	size_t elsewhere = level.out - minimum(idle, level.out);
 
 	/* The most likely first: since the mark was set no more have come back than a little. */
-	if (elsewhere + elsewhere / STEP_SHARE >= mark || held * HELD_SHARE < level.out || !is_sparse(&level) ||
+	if (elsewhere + elsewhere / STEP_SHARE >= mark || idle * HELD_SHARE < level.out || !is_sparse(&level) ||
 	    level.pages < LEAST_PAGES)
 		return false;
 	store_relaxed(&free_lists[class].mark, elsewhere);
