@@ -366,6 +366,22 @@ static void measure_samples(const struct huge_page_work *work)
 		finish_run(number, end - number, wanted);
 }
 
+/*
+ * A full hugepage of small pages is advised like its neighbours, to be one mapping with them; it stays as it is unless
+ * khugepaged joins it. Under the lock, so that nobody breaks or unmaps it meanwhile; there are few.
+ */
+static void join_neighbours(size_t number)
+{
+	const struct hugepage *hugepage = &hugepage_records[number];
+
+	lock_acquire(&heap.lock);
+	if (number != 0 && advice_of(number - 1) == ADVICE_HUGE && advice_of(number + 1) == ADVICE_HUGE &&
+	    hugepage->state == HUGEPAGE_MAPPED && hugepage->used_count != 0 && hugepage->released_count == 0 &&
+	    advise(number, 1, true))
+		set_advice(number, 1, ADVICE_HUGE);
+	lock_release(&heap.lock);
+}
+
 void huge_pages_perform(const struct huge_page_work *work)
 {
 	bool done = work->count != 0 && advise(work->first, work->count, work->huge);
@@ -373,9 +389,11 @@ void huge_pages_perform(const struct huge_page_work *work)
 	if (done && work->samples != 0)
 		measure_samples(work);
 	if (work->trial != 0) {
-		size_t resident = os_resident(address_of(work->trial - 1), HUGEPAGE_SIZE);
+		bool well = os_resident(address_of(work->trial - 1), HUGEPAGE_SIZE) >= WELL_FILLED;
 
-		store_relaxed(&huge.fillings[work->kind].well, resident >= WELL_FILLED);
+		store_relaxed(&huge.fillings[work->kind].well, well);
+		if (well)
+			join_neighbours(work->trial - 1);
 	}
 }
 

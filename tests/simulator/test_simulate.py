@@ -142,7 +142,7 @@ class HandMade(SimulatorTest):
         found = self.run_events(*events, options=("--thp",))
         self.assertGreater(found["huge_at_end"], 50 * HUGEPAGE)
         self.assertLess(found["mappings_at_most"], 20)
-        self.assertEqual(found["calls_advise"], found["huge_at_end"] // HUGEPAGE)
+        self.assertGreaterEqual(found["calls_advise"], found["huge_at_end"] // HUGEPAGE)
         self.assertEqual(self.run_events(*events)["huge_at_end"], 0)
 
     def test_huge_pages(self):

@@ -215,8 +215,9 @@ static void full_hugepages_are_asked_for(void **unused)
 	grow_by(MIB_PAGES(64), false);
 	grow_by(MIB_PAGES(256), false);
 	/* 128 hugepages but the one in sixteen that is left to small pages. */
-	assert_in_range(kernel.asked, 118, 121);
-	assert_int_equal(kernel.touched, kernel.asked);
+	assert_in_range(kernel.touched, 118, 121);
+	/* These are advised like the others when they have been seen to be full. */
+	assert_in_range(kernel.asked, kernel.touched + 5, kernel.touched + 8);
 	assert_int_equal(heap_statistics().huge_pages.dear, 0);
 	assert_told();
 	/* All of a huge page is backed: nothing that is free in it is taken for zeroed. */
@@ -259,8 +260,8 @@ static void dear_ones_are_passed_over(void **unused)
 	kernel.huge_cost = 5000000;
 	grow_by(MIB_PAGES(1088), false);
 	now = heap_statistics();
-	assert_in_range(kernel.asked, 2, 4);
-	assert_int_equal(now.huge_pages.dear, kernel.asked);
+	assert_in_range(kernel.touched, 2, 4);
+	assert_int_equal(now.huge_pages.dear, kernel.touched);
 	assert_true(now.huge_pages.passed_over > 450);
 	kernel.huge_cost = 200000;
 	kernel.asked = 0;
