@@ -21,7 +21,7 @@
  * Hugepages that are advised differently are different mappings for the kernel, of which a process may have 65530. So
  * the borders between them are counted and limited.
  *
- * Collapsing (MADV_COLLAPSE) what has been filled by small pages was measured and left out: docs/pageheap.md.
+ * Collapsing (MADV_COLLAPSE) what has been filled by small pages was measured and left out: docs/huge-pages.md.
  */
 #include "pageheap/huge_pages.h"
 
