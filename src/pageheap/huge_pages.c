@@ -100,7 +100,7 @@ static struct {
 
 static enum huge_page_advice advice_of(size_t number)
 {
-	return number < heap.top ? (enum huge_page_advice)hugepage_records[number].advice : ADVICE_NONE;
+	return number < heap.top ? (enum huge_page_advice)load_relaxed(&hugepage_records[number].advice) : ADVICE_NONE;
 }
 
 /* Whether this hugepage and the one below it are different mappings. */
@@ -113,7 +113,7 @@ static void set_advice(size_t first, size_t count, enum huge_page_advice advice)
 {
 	for (size_t number = first; number < first + count; number++) {
 		huge.borders -= is_border(number) + is_border(number + 1);
-		hugepage_records[number].advice = (uint8_t)advice;
+		store_relaxed(&hugepage_records[number].advice, (uint8_t)advice);
 		huge.borders += is_border(number) + is_border(number + 1);
 	}
 }
@@ -397,8 +397,7 @@ void huge_pages_perform(const struct huge_page_work *work)
 	}
 }
 
-/* Whether the kernel may make this hugepage a huge page. */
-static bool may_be_huge(size_t number)
+bool huge_pages_may_be(size_t number)
 {
 	return hugepage_records[number].state == HUGEPAGE_MAPPED &&
 	       (advice_of(number) == ADVICE_HUGE ||
@@ -416,11 +415,11 @@ static size_t extend_to_border(size_t number, size_t *count)
 
 	if (huge.borders < MOST_BORDERS)
 		return number;
-	while (low > 0 && high < heap.top && may_be_huge(low - 1) && may_be_huge(high)) {
+	while (low > 0 && high < heap.top && huge_pages_may_be(low - 1) && huge_pages_may_be(high)) {
 		low--;
 		high++;
 	}
-	if (low == 0 || !may_be_huge(low - 1)) {
+	if (low == 0 || !huge_pages_may_be(low - 1)) {
 		*count = number + 1 - low;
 		return low;
 	}
@@ -432,7 +431,7 @@ size_t huge_pages_plan_break(size_t number, size_t *first)
 {
 	size_t count = 1;
 
-	if (huge.kernel == OS_HUGE_NEVER || !may_be_huge(number))
+	if (huge.kernel == OS_HUGE_NEVER || !huge_pages_may_be(number))
 		return 0;
 	*first = extend_to_border(number, &count);
 	huge.broken++;

@@ -40,6 +40,9 @@ void huge_pages_choose_grown(size_t page, size_t count, size_t pages, bool fresh
 /* Without the lock; takes it. The run is still the caller's. */
 void huge_pages_perform(const struct huge_page_work *work);
 
+/* Whether the kernel may make this hugepage, which has addresses, a huge page. Without the lock: of a moment. */
+bool huge_pages_may_be(size_t number);
+
 /*
  * Before memory of a part of this hugepage is given back: the kernel must not fill it up again. Planned under the lock,
  * performed with or without it: on *first and as many hugepages as are returned.

@@ -42,7 +42,8 @@ static struct {
 	size_t keep_pages;     /* as of that look */
 	size_t keep_share;     /* beyond that, not by empty spans */
 	size_t keep_unbroken;
-	bool useless; /* the system refuses (locked memory): tried again at the next tick */
+	uint32_t looked_at; /* milliseconds */
+	bool useless;       /* the system refuses (locked memory): tried again at the next tick */
 } release = {.base_pages = DEFAULT_RETAIN >> PAGE_SHIFT, .keep_pages = DEFAULT_RETAIN >> PAGE_SHIFT};
 
 bool pageheap_waiting;
@@ -72,8 +73,21 @@ size_t pageheap_spare(void)
 	return load_relaxed(&release.spare_pages);
 }
 
+static COLD void break_outside(size_t number)
+{
+	size_t first;
+	size_t count;
+
+	lock_acquire(&heap.lock);
+	count = huge_pages_plan_break(number, &first);
+	lock_release(&heap.lock);
+	huge_pages_perform_break(first, count);
+}
+
 bool pageheap_purge(uintptr_t address, size_t bytes)
 {
+	if (huge_pages_may_be(page_of(address) / HUGEPAGE_PAGES))
+		break_outside(page_of(address) / HUGEPAGE_PAGES);
 	if (os_release(address, bytes) != OS_DONE)
 		return false;
 	if (likely(load_relaxed(&heap_observer) == NULL))
@@ -161,6 +175,7 @@ static void look_at_history(void)
 	size_t work = 0;
 	size_t unbroken = 0;
 
+	release.looked_at = time;
 	history_note_taken(__atomic_exchange_n(&release.spare_taken, 0, __ATOMIC_RELAXED), demand);
 	history_note_freed(demand);
 	moments_swing = history_fast_swing(HISTORY_DECAY, time);
@@ -281,10 +296,16 @@ static void release_by_rule(void)
 	release_rate_spend(release_down_to(whole, partial, release_rate_pages()));
 }
 
+/* Whether what is free is kept as of the last look at the history, which was a moment ago. */
+static bool is_kept(void)
+{
+	return heap_backed_free() <= keep_here() && (uint32_t)os_milliseconds() == release.looked_at;
+}
+
 void release_after_free(void)
 {
 	/* Whoever is giving back at the time gives back this, too. */
-	if (likely(!more_is_free()) || release.useless || heap.transit != 0)
+	if (likely(!more_is_free()) || release.useless || heap.transit != 0 || is_kept())
 		return;
 	look_at_history();
 	release_by_rule();
