@@ -112,6 +112,22 @@ COLD void lock_acquire_slow(struct lock *lock)
 	} while (!take_if_free(lock, self | LOCK_WAITERS));
 }
 
+/*
+ * For one that has slept and gives up: the wake that ended its sleep was perhaps the only one, and others still sleep.
+ * Whoever has the lock is to wake one of them, or it is done here.
+ */
+static void pass_wake_on(struct lock *lock)
+{
+	uint32_t seen = load_relaxed(&lock->word);
+
+	while (seen != 0) {
+		if ((seen & LOCK_WAITERS) || __atomic_compare_exchange_n(&lock->word, &seen, seen | LOCK_WAITERS, false,
+									 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return;
+	}
+	lock_wake(lock);
+}
+
 enum lock_for_fork lock_try_for_fork(struct lock *lock)
 {
 	const struct timespec limit = {.tv_nsec = FORK_WAIT_NS};
@@ -124,6 +140,7 @@ enum lock_for_fork lock_try_for_fork(struct lock *lock)
 	sleep_once(lock, &limit);
 	if (take_if_free(lock, self | LOCK_WAITERS))
 		return LOCK_TAKEN;
+	pass_wake_on(lock);
 	return load_relaxed(&lock->word) & LOCK_FROZEN ? LOCK_OF_FORKER : LOCK_NOT_TAKEN;
 }
 

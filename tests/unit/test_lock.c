@@ -150,6 +150,47 @@ static void *hold(void *argument)
 	return NULL;
 }
 
+#define EPISODES (SANITIZED ? 300 : 3000)
+#define SHORT    20
+
+static void *contend_shortly(void *unused)
+{
+	for (int round = 0; round < SHORT; round++) {
+		lock_acquire(&shared.lock);
+		sched_yield();
+		lock_release(&shared.lock);
+	}
+	return unused;
+}
+
+static void *try_shortly(void *unused)
+{
+	for (int round = 0; round < SHORT; round++) {
+		if (lock_try_for_fork(&shared.lock) == LOCK_TAKEN)
+			lock_release(&shared.lock);
+	}
+	return unused;
+}
+
+/*
+ * Who tries and gives up takes no wake from those that wait: if nobody else comes they would wait for ever, and the test
+ * with them.
+ */
+static void trying_beside_waiting(void **unused)
+{
+	(void)unused;
+	for (int episode = 0; episode < EPISODES; episode++) {
+		pthread_t threads[4];
+
+		for (size_t i = 0; i < COUNT_OF(threads); i++)
+			assert_int_equal(
+				pthread_create(&threads[i], NULL, i == 0 ? try_shortly : contend_shortly, NULL), 0);
+		for (size_t i = 0; i < COUNT_OF(threads); i++)
+			pthread_join(threads[i], NULL);
+	}
+	assert_int_equal(word_of(&shared.lock), 0);
+}
+
 static void try_for_fork(void **unused)
 {
 	struct holder holder = {0};
@@ -317,9 +358,11 @@ static void identity(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(owner),        cmocka_unit_test(exclusion), cmocka_unit_test(sleeping),
-		cmocka_unit_test(try_for_fork), cmocka_unit_test(nesting),   cmocka_unit_test(no_nesting),
-		cmocka_unit_test(adoption),     cmocka_unit_test(identity),
+		cmocka_unit_test(owner),        cmocka_unit_test(exclusion),
+		cmocka_unit_test(sleeping),     cmocka_unit_test(trying_beside_waiting),
+		cmocka_unit_test(try_for_fork), cmocka_unit_test(nesting),
+		cmocka_unit_test(no_nesting),   cmocka_unit_test(adoption),
+		cmocka_unit_test(identity),
 	};
 
 	return cmocka_run_group_tests_name("lock", tests, NULL, NULL);
