@@ -10,49 +10,60 @@ struct figure {
 	size_t value;
 };
 
-#define FIGURES 20
+#define FIGURES 24
 
-/* Of what has been recorded and is live: how much of the classes the program has asked for. Returns how many figures. */
-static size_t collect_recorded(struct figure *figures)
+struct figures {
+	size_t count;
+	struct figure list[FIGURES];
+};
+
+static void add(struct figures *figures, const char *name, const char *identifier, size_t value)
+{
+	/* One more than FIGURES says. */
+	if (figures->count == FIGURES)
+		__builtin_trap();
+	figures->list[figures->count++] = (struct figure){name, identifier, value};
+}
+
+/* Of what has been recorded and is live: how much of the classes the program has asked for. */
+static void collect_recorded(struct figures *figures)
 {
 	struct recording_statistics recorded;
-	size_t count = 0;
 
 	recording_read_statistics(&recorded);
 	if (!recorded.on)
-		return 0;
-	figures[count++] = (struct figure){"recorded: requested of classes", "recorded_requested", recorded.requested};
-	figures[count++] = (struct figure){"  given for it", "recorded_given", recorded.given};
-	figures[count++] = (struct figure){"  left behind it by realloc", "recorded_room", recorded.room};
-	return count;
+		return;
+	add(figures, "recorded: requested of classes", "recorded_requested", recorded.requested);
+	add(figures, "  given for it", "recorded_given", recorded.given);
+	add(figures, "  left behind it by realloc", "recorded_room", recorded.room);
 }
 
-/* All figures in the order in which they add up. Returns how many. */
-static size_t collect(struct figure *figures)
+/* All figures in the order in which they add up. */
+static void collect(struct figures *figures)
 {
 	struct statistics s;
-	size_t count = 0;
 
+	figures->count = 0;
 	statistics_read(&s);
-	figures[count++] = (struct figure){"in use", "in_use", s.in_use};
-	figures[count++] = (struct figure){"  of these, large blocks", "in_use_large", s.in_use_large};
-	figures[count++] = (struct figure){"in caches of threads or CPUs", "cached", s.cached};
-	figures[count++] = (struct figure){"in transfer caches", "transfer", s.transfer};
-	figures[count++] = (struct figure){"free in spans", "central_free", s.central_free};
-	figures[count++] = (struct figure){"tails of spans", "span_waste", s.span_waste};
-	figures[count++] = (struct figure){"= pages in use", "pages_used", s.pages.used};
-	figures[count++] = (struct figure){"  of these, given back inside of spans", "pages_purged", s.pages.purged};
-	figures[count++] = (struct figure){"free pages", "pages_free", s.pages.free};
-	figures[count++] = (struct figure){"released pages", "pages_released", s.pages.released};
-	figures[count++] = (struct figure){"= heap mapped", "pages_mapped", s.pages.mapped};
-	figures[count++] = (struct figure){"metadata in use", "metadata_used", s.metadata.used};
-	figures[count++] = (struct figure){"metadata free", "metadata_free", s.metadata.free};
-	figures[count++] = (struct figure){"metadata mapped", "metadata_mapped", s.metadata.mapped + s.pages.map_bytes};
-	figures[count++] = (struct figure){"counted by limits", "counted", s.pages.counted};
-	figures[count++] = (struct figure){"caches may hold", "cache_capacity", s.threads.capacity};
-	figures[count++] = (struct figure){"given back so far", "released_total", s.pages.released_total};
-	figures[count++] = (struct figure){"kept before giving back", "release_limit", s.pages.release_limit};
-	return count + collect_recorded(figures + count);
+	add(figures, "in use", "in_use", s.in_use);
+	add(figures, "  of these, large blocks", "in_use_large", s.in_use_large);
+	add(figures, "in caches of threads or CPUs", "cached", s.cached);
+	add(figures, "in transfer caches", "transfer", s.transfer);
+	add(figures, "free in spans", "central_free", s.central_free);
+	add(figures, "tails of spans", "span_waste", s.span_waste);
+	add(figures, "= pages in use", "pages_used", s.pages.used);
+	add(figures, "  of these, given back inside of spans", "pages_purged", s.pages.purged);
+	add(figures, "free pages", "pages_free", s.pages.free);
+	add(figures, "released pages", "pages_released", s.pages.released);
+	add(figures, "= heap mapped", "pages_mapped", s.pages.mapped);
+	add(figures, "metadata in use", "metadata_used", s.metadata.used);
+	add(figures, "metadata free", "metadata_free", s.metadata.free);
+	add(figures, "metadata mapped", "metadata_mapped", s.metadata.mapped + s.pages.map_bytes);
+	add(figures, "counted by limits", "counted", s.pages.counted);
+	add(figures, "caches may hold", "cache_capacity", s.threads.capacity);
+	add(figures, "given back so far", "released_total", s.pages.released_total);
+	add(figures, "kept before giving back", "kept", s.pages.release_limit);
+	collect_recorded(figures);
 }
 
 static void write_class(struct text *text, unsigned class)
@@ -134,14 +145,14 @@ static void write_huge_pages_xml(struct text *text)
 
 void statistics_write(struct text *text)
 {
-	struct figure figures[FIGURES];
-	size_t count = collect(figures);
+	struct figures figures;
 
+	collect(&figures);
 	text_string(text, "tiermalloc statistics, bytes\n");
-	for (size_t i = 0; i < count; i++) {
-		text_number_padded(text, figures[i].value, 16);
+	for (size_t i = 0; i < figures.count; i++) {
+		text_number_padded(text, figures.list[i].value, 16);
 		text_string(text, "  ");
-		text_string(text, figures[i].name);
+		text_string(text, figures.list[i].name);
 		text_string(text, "\n");
 	}
 	write_frontend(text);
@@ -176,16 +187,16 @@ static void write_class_xml(struct text *text, unsigned class)
 
 void statistics_write_xml(struct text *text)
 {
-	struct figure figures[FIGURES];
+	struct figures figures;
 	struct frontend_statistics frontend;
-	size_t count = collect(figures);
 
+	collect(&figures);
 	text_string(text, "<malloc version=\"1\" allocator=\"tiermalloc\">\n");
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < figures.count; i++) {
 		text_string(text, "<bytes type=\"");
-		text_string(text, figures[i].identifier);
+		text_string(text, figures.list[i].identifier);
 		text_string(text, "\" size=\"");
-		text_number(text, figures[i].value);
+		text_number(text, figures.list[i].value);
 		text_string(text, "\"/>\n");
 	}
 	frontend_read_statistics(&frontend);

@@ -250,13 +250,14 @@ static void collect_partial(struct batch *batch, size_t keep, size_t most)
  */
 static size_t release_down_to(size_t whole, size_t partial, size_t most)
 {
+	bool scarce = os_addresses_are_scarce();
 	size_t total = 0;
 
 	while (total < most) {
 		struct batch batch;
 		size_t pages;
 
-		batch.unmap = os_addresses_are_scarce();
+		batch.unmap = scarce;
 		batch.count = 0;
 		collect_whole(&batch, whole, most - total);
 		if (batch.count == 0) {
