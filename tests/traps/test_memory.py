@@ -35,17 +35,17 @@ class OutOfMemory(TrapTest):
 class Limits(TrapTest):
     @not_emulated(RESIDENT)
     def test_resident_memory_below_the_soft_limit(self):
-        self.run_trap("limits", "soft", 60, options="soft_limit:60M,retain:1G")
+        self.run_trap("memory_limits", "soft", 60, options="soft_limit:60M,retain:1G")
 
     def test_caches_above_the_soft_limit(self):
-        self.run_trap("limits", "caches", 60, options="soft_limit:60M")
+        self.run_trap("memory_limits", "caches", 60, options="soft_limit:60M")
 
     @not_emulated(RESIDENT)
     def test_resident_memory_below_the_hard_limit(self):
-        self.run_trap("limits", "hard", 100, options="hard_limit:100M,retain:1G")
+        self.run_trap("memory_limits", "hard", 100, options="hard_limit:100M,retain:1G")
 
     def test_operator_new(self):
-        self.run_trap("limits_new", options="hard_limit:100M")
+        self.run_trap("memory_limits_new", options="hard_limit:100M")
 
 
 @not_emulated(RESIDENT)

@@ -2,10 +2,10 @@
  * Trap: a limit of the allocator's own on memory (TIERMALLOC_CONF). That malloc and its like say NULL and ENOMEM at the hard
  * limit, in each thread, is what out_of_memory shows; here is what else has to hold.
  *
- *     limits soft MIB     resident memory stays near the soft limit of so many MiB while threads take and free more, as
+ *     memory_limits soft MIB     resident memory stays near the soft limit of so many MiB while threads take and free more, as
  *                         long as less than that is in use
- *     limits caches MIB   growth beyond the soft limit empties the caches, but not each time
- *     limits hard MIB     resident memory never exceeds the hard limit by much, whatever threads ask for
+ *     memory_limits caches MIB   growth beyond the soft limit empties the caches, but not each time
+ *     memory_limits hard MIB     resident memory never exceeds the hard limit by much, whatever threads ask for
  */
 #include "churn.h"
 #include "report.h"
