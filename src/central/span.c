@@ -103,6 +103,8 @@ void span_shrink(struct span *span, size_t pages)
 {
 	size_t less = span->pages - pages;
 
+	if (less == 0)
+		return;
 	span->pages = (uint32_t)pages;
 	count_large(0, -(ptrdiff_t)less);
 	pageheap_free(span->start + (pages << PAGE_SHIFT), less, span->moved);
