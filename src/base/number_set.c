@@ -6,7 +6,7 @@ static const size_t level_starts[NUMBER_SET_LEVELS] = {
 	0,
 	NUMBER_SET_END / 64,
 	NUMBER_SET_END / 64 + NUMBER_SET_END / 64 / 64,
-	NUMBER_SET_END / 64 + NUMBER_SET_END / 64 / 64 + 64,
+	NUMBER_SET_END / 64 + NUMBER_SET_END / 64 / 64 + NUMBER_SET_END / 64 / 64 / 64,
 };
 
 void number_set_add(struct number_set *set, size_t number)

@@ -1,5 +1,5 @@
 /*
- * A set of numbers below 2^24 in which the next and the previous member are found in constant time: a bitmap, behind it
+ * A set of numbers below 2^23 in which the next and the previous member are found in constant time: a bitmap, behind it
  * a bitmap that says which of its words are not empty, and so on, up to one word.
  *
  * Relies on base/bits. No locks: whoever owns the set holds its lock. All zero is the empty set; it takes memory where
@@ -11,13 +11,15 @@
 #include "base/bits.h"
 
 #define NUMBER_SET_LEVELS 4
-#define NUMBER_SET_END    ((size_t)1 << (6 * NUMBER_SET_LEVELS))
+#define NUMBER_SET_END    ((size_t)1 << 23)
 
 /* Says that there is no such member. */
 #define NO_NUMBER SIZE_MAX
 
+_Static_assert(NUMBER_SET_END > (size_t)1 << 18 && NUMBER_SET_END <= (size_t)1 << 24, "four levels end in one word");
+
 struct number_set {
-	uint64_t words[NUMBER_SET_END / 64 + NUMBER_SET_END / 64 / 64 + 64 + 1];
+	uint64_t words[NUMBER_SET_END / 64 + NUMBER_SET_END / 64 / 64 + NUMBER_SET_END / 64 / 64 / 64 + 1];
 };
 
 static inline bool number_set_has(const struct number_set *set, size_t number)

@@ -11,7 +11,7 @@
 #include "base/common.h"
 
 /* What retain is unless it is set: a program that has done its work, and does little now, gets down to that. */
-#define DEFAULT_RETAIN ((size_t)1 << 20)
+#define DEFAULT_RETAIN ((size_t)256 << 10)
 
 /*
  * What these times are unless they are set, and what they can be set to: a day. (A GiB that is given back and faulted in

@@ -55,7 +55,7 @@ class Recording(TraceTest):
 
     def test_the_limit_comes_first(self):
         page, _, events = self.trace("pass")
-        self.assertEqual((events[0].name, events[0].numbers), ("limit", ((4 << 20) // page,)))
+        self.assertEqual((events[0].name, events[0].numbers), ("limit", ((256 << 10) // page,)))
 
     def test_time_passes(self):
         _, _, events = self.trace("import time\ntime.sleep(0.3)\n" + WORK)

@@ -89,7 +89,7 @@ class StrictOvercommit(TrapTest):
 
     def test_with_limits_of_our_own(self):
         with strict_overcommit():
-            self.run_trap("limits_new", options="hard_limit:100M")
+            self.run_trap("memory_limits_new", options="hard_limit:100M")
 
     def test_normal_work(self):
         with strict_overcommit():
