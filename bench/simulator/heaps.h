@@ -16,7 +16,7 @@ struct page_heap {
 	bool (*move)(uintptr_t from, uintptr_t to, size_t pages);
 	size_t (*release)(size_t keep);
 	void (*tick)(void);
-	void (*set_release_limit)(size_t bytes);
+	void (*set_retain)(size_t bytes);
 	void (*set_spare)(size_t pages); /* so many pages in use are those of empty spans that are kept above */
 	bool (*purge)(uintptr_t address, size_t bytes);
 	void (*set_purged)(size_t bytes); /* so many bytes in use have been given back */

@@ -255,7 +255,7 @@ static void run_event(const struct trace_event *event)
 		run_tick();
 		break;
 	case TRACE_LIMIT:
-		heap->set_release_limit(bytes_of(event->pages));
+		heap->set_retain(bytes_of(event->pages));
 		break;
 	case TRACE_SPARE:
 		heap->set_spare(event->pages);

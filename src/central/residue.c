@@ -4,7 +4,7 @@
  * A thread or CPU that comes with a full stack, or looks at one that is not used any more, is told to give it up if that
  * lets spans go: the class is sparse, the stack's objects are a part of those that still are out, and the sparse spans of
  * all classes are more than the page heap would keep if they were free. That leaves a program alone whose demand swings: it
- * takes again what has gone, which the page heap regrets, and then would keep it.
+ * takes again what has gone, which the page heap sees as a swing of the demand, and then would keep it.
  *
  * No lock: all is of a moment, and a wrong answer costs one refill.
  */
