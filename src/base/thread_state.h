@@ -36,6 +36,9 @@ struct thread_state {
 	enum thread_phase phase;
 	uint8_t forking; /* forks under way: it holds locks for them, and may take them again */
 	bool in_door;    /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
+	uint16_t
+		watched_calls; /* that have come to the door, of those of frontend_watches, in this step of the clock: */
+	uint32_t watched_at;   /* milliseconds */
 };
 
 _Static_assert(sizeof(struct thread_state) <= 64, "the TLS block has to fit into the static TLS surplus");

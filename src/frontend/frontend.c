@@ -193,17 +193,17 @@ static void tick_below(void)
 
 bool frontend_watches(void)
 {
-	static uint64_t step;
-	static uint32_t calls;
-	uint64_t now = os_milliseconds();
+	uint32_t now = (uint32_t)os_milliseconds();
 
-	if (now != load_relaxed(&step)) {
-		store_relaxed(&step, now);
-		store_relaxed(&calls, 0);
+	if (now != thread_state.watched_at) {
+		thread_state.watched_at = now;
+		thread_state.watched_calls = 0;
 		frontend_tick();
 	}
-	store_relaxed(&calls, load_relaxed(&calls) + 1);
-	return load_relaxed(&calls) <= WATCHED_CALLS;
+	if (thread_state.watched_calls == WATCHED_CALLS)
+		return false;
+	thread_state.watched_calls++;
+	return true;
 }
 
 void frontend_tick(void)
