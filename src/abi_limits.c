@@ -6,6 +6,7 @@
 #include "base/options.h"
 #include "pageheap/pageheap.h"
 #include "process.h"
+#include "reentrant.h"
 #include "tiermalloc/tiermalloc.h"
 
 static bool fails(int error)
@@ -14,13 +15,19 @@ static bool fails(int error)
 	return false;
 }
 
+/* Behind the door, as below: a signal handler that interrupts this may allocate. */
 static bool set_bytes(void (*set)(size_t bytes), size_t bytes)
 {
+	bool entered;
+
 	if (bytes > PTRDIFF_MAX)
 		return fails(EINVAL);
 	if (!process_ready())
 		return fails(ENOMEM);
+	entered = door_enter();
 	set(bytes);
+	if (entered)
+		door_leave();
 	return true;
 }
 
@@ -46,11 +53,16 @@ EXPORT bool PUBLIC(tiermalloc_hard_limit)(size_t bytes)
 
 static bool set_milliseconds(void (*set)(uint32_t milliseconds), size_t milliseconds)
 {
+	bool entered;
+
 	if (milliseconds > MOST_MS)
 		return fails(EINVAL);
 	if (!process_ready())
 		return fails(ENOMEM);
+	entered = door_enter();
 	set((uint32_t)milliseconds);
+	if (entered)
+		door_leave();
 	return true;
 }
 

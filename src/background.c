@@ -62,6 +62,16 @@ static struct {
 	struct bell done; /* rung: it has come to its end */
 } background;
 
+/* Behind the door: a signal handler that interrupts this may allocate. */
+static void tell_page_heap(bool wanted, bool runs)
+{
+	bool entered = door_enter();
+
+	pageheap_set_background(wanted, runs);
+	if (entered)
+		door_leave();
+}
+
 static bool change_state(uint32_t from, uint32_t to)
 {
 	return __atomic_compare_exchange_n(&background.state, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
@@ -175,7 +185,7 @@ static bool stop(void)
 		return false;
 	tell_to_end();
 	wait_until_gone();
-	pageheap_set_background(load_relaxed(&background.wanted), false);
+	tell_page_heap(load_relaxed(&background.wanted), false);
 	set_state(STOPPED);
 	return true;
 }
@@ -190,7 +200,7 @@ static int start(void)
 	bell_listen(&background.done);
 	error = create_with_small_stack();
 	store_relaxed(&background.retry_at, os_milliseconds() + RETRY_MS);
-	pageheap_set_background(true, error == 0);
+	tell_page_heap(true, error == 0);
 	set_state(error == 0 ? RUNNING : STOPPED);
 	/* Whoever has switched it off meanwhile, or ended it, has found it starting. */
 	if (!may_run())
@@ -211,7 +221,7 @@ void background_begin(bool wanted)
 		return;
 	}
 	store_relaxed(&background.wanted, true);
-	pageheap_set_background(true, false);
+	tell_page_heap(true, false);
 }
 
 int background_set(bool wanted)
@@ -225,7 +235,7 @@ int background_set(bool wanted)
 		if (error == ENOSYS)
 			store_relaxed(&background.wanted, false);
 	} else if (!stop()) {
-		pageheap_set_background(false, false);
+		tell_page_heap(false, false);
 	}
 	errno = saved;
 	return error;

@@ -330,20 +330,24 @@ void pageheap_tick(void)
  */
 static void unmap_released(void)
 {
-	size_t number = number_set_next(&heap.available, 0);
+	size_t next = 0;
+	size_t number;
 
-	while (number != NO_NUMBER && !release.useless) {
+	do {
 		struct batch batch;
 
 		batch.unmap = true;
 		batch.count = 0;
-		while (number != NO_NUMBER && batch.count < PARTS_IN_BATCH) {
+		/* Looked up anew after each batch: the lock was let go. */
+		for (number = number_set_next(&heap.available, next);
+		     number != NO_NUMBER && batch.count < PARTS_IN_BATCH;
+		     number = number_set_next(&heap.available, next)) {
+			next = number + 1;
 			if (hugepage_records[number].state == HUGEPAGE_MAPPED)
 				batch_add(&batch, number, 0, HUGEPAGE_PAGES);
-			number = number_set_next(&heap.available, number + 1);
 		}
 		batch_give_back(&batch);
-	}
+	} while (number != NO_NUMBER);
 }
 
 size_t pageheap_release(size_t keep)
