@@ -279,7 +279,8 @@ void background_after_fork(void)
 {
 	int saved = errno;
 
-	if (__atomic_exchange_n(&background.resume, false, __ATOMIC_RELAXED))
+	/* As above: whoever has stopped it comes here, too. */
+	if (!door_is_closed() && __atomic_exchange_n(&background.resume, false, __ATOMIC_RELAXED))
 		start();
 	errno = saved;
 }
