@@ -132,6 +132,7 @@ static void maps_and_unmaps(void **unused)
 	errno = EXDEV;
 	/* Not in this address space, and not at all. */
 #ifdef __SANITIZE_THREAD__
+	(void)noreplace;
 	not_tested("mapping at an impossible address", "this sanitizer takes it for a wish for address 0");
 #else
 	if (noreplace)
