@@ -107,8 +107,8 @@ static void *resize_small(void *pointer, unsigned class, size_t size)
 	return size > old_size ? grow(pointer, old_size, size) : copy(pointer, old_size, size);
 }
 
-/* Moving pages costs two calls to the system and splits mappings; copying so few costs less. */
-#define LARGEST_COPY ((size_t)256 << 10 >> PAGE_SHIFT)
+/* Fewer pages are copied: moving costs two calls to the system, leaves no memory behind, and splits mappings. */
+#define LEAST_MOVED ((size_t)256 << 10 >> PAGE_SHIFT)
 
 /* Changes the number of pages, where the block is or elsewhere. NULL: not without copying. */
 static struct span *resize_pages(struct span *span, size_t pages)
@@ -117,7 +117,7 @@ static struct span *resize_pages(struct span *span, size_t pages)
 		span_shrink(span, pages);
 	if (pages <= span->pages || span_grow(span, pages))
 		return span;
-	return span->pages > LARGEST_COPY ? span_move(span, pages) : NULL;
+	return span->pages >= LEAST_MOVED ? span_move(span, pages) : NULL;
 }
 
 static void *resize_large(struct span *span, size_t size)

@@ -11,7 +11,7 @@
 struct page_heap {
 	const char *name;
 	bool (*allocate)(const struct page_request *request, struct page_run *run);
-	void (*free)(uintptr_t address, size_t pages, bool remap);
+	void (*free)(uintptr_t address, size_t pages);
 	bool (*grow)(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed);
 	bool (*move)(uintptr_t from, uintptr_t to, size_t pages);
 	size_t (*release)(size_t keep);

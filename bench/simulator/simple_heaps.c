@@ -104,12 +104,10 @@ static void release_whole(struct extent free, size_t first, size_t count)
 		os_release(page_address(start), (end - start) << PAGE_SHIFT);
 }
 
-static void free_run(uintptr_t address, size_t pages, bool remap)
+static void free_run(uintptr_t address, size_t pages)
 {
 	size_t first = page_of(address);
 
-	if (remap)
-		os_map_over(address, pages << PAGE_SHIFT);
 	release_whole(add_free(first, pages), first, pages);
 }
 

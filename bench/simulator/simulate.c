@@ -21,8 +21,8 @@
 
 #define SAMPLES 1000
 
-/* Blocks of more pages than this grow by moving, others are copied: as in resize.c. */
-#define LARGEST_COPY ((size_t)256 << 10 >> PAGE_SHIFT)
+/* Blocks of fewer pages grow by being copied, others are moved: as in resize.c. */
+#define LEAST_MOVED ((size_t)256 << 10 >> PAGE_SHIFT)
 
 /* What a trace may name: the widest window. */
 #define MOST_PAGES ((size_t)1 << 30)
@@ -114,11 +114,11 @@ static uintptr_t allocate(const struct page_request *request)
 	return run.address;
 }
 
-static void free_pages(uintptr_t address, size_t pages, bool remap)
+static void free_pages(uintptr_t address, size_t pages)
 {
 	account_unuse(address, bytes_of(pages));
 	metrics_begin_call();
-	heap->free(address, pages, remap);
+	heap->free(address, pages);
 	metrics_end_call(TIMED_FREE);
 }
 
@@ -152,16 +152,28 @@ static void run_free(const struct trace_event *event)
 	uintptr_t address = find(event->page, event->pages);
 
 	leave(event->page, event->pages);
-	free_pages(address, event->pages, event->flags & TRACE_REMAP);
+	free_pages(address, event->pages);
 }
 
+static void copy(uintptr_t from, uintptr_t to, size_t pages)
+{
+	account_touch(to, bytes_of(pages));
+	free_pages(from, pages);
+}
+
+/* Or copies, where the heap does not move it. */
 static void move(uintptr_t from, uintptr_t to, size_t pages)
 {
+	bool moved;
+
 	account_unuse(from, bytes_of(pages));
 	metrics_begin_call();
-	if (!heap->move(from, to, pages))
-		trace_fail("the heap cannot move it");
+	moved = heap->move(from, to, pages);
 	metrics_end_call(TIMED_OTHER);
+	if (!moved) {
+		account_use(from, bytes_of(pages));
+		copy(from, to, pages);
+	}
 }
 
 /* Where the recorded heap had room behind the run and this one has not. */
@@ -171,12 +183,10 @@ static uintptr_t move_to_grow(uintptr_t from, size_t pages, size_t new_pages)
 		.pages = new_pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true};
 	uintptr_t to = allocate(&request);
 
-	if (pages > LARGEST_COPY) {
+	if (pages >= LEAST_MOVED)
 		move(from, to, pages);
-	} else {
-		account_touch(to, bytes_of(pages));
-		free_pages(from, pages, false);
-	}
+	else
+		copy(from, to, pages);
 	return to;
 }
 
@@ -292,21 +302,20 @@ static void run_trace(void)
 	touch_growing();
 }
 
-static const char usage[] = "usage: simulate [--heap tiermalloc|first-fit|best-fit] [--huge] [--thp] [--samples N] TRACE\n"
-			    "  --heap     the page heap (default: tiermalloc, the one that it is built with)\n"
-			    "  --huge     the kernel gives huge pages wherever it can (transparent_hugepage: always)\n"
-			    "  --thp      the page heap has its policy for huge pages (option thp:auto); otherwise it asks for none\n"
-			    "  --samples  at most so many points of the series (1000)\n"
-			    "  TRACE      a file as the option trace_pages writes it, or - for standard input\n";
+static const char usage[] =
+	"usage: simulate [--heap tiermalloc|first-fit|best-fit] [--huge] [--thp] [--samples N] TRACE\n"
+	"  --heap     the page heap (default: tiermalloc, the one that it is built with)\n"
+	"  --huge     the kernel gives huge pages wherever it can (transparent_hugepage: always)\n"
+	"  --thp      the page heap has its policy for huge pages (option thp:auto); otherwise it asks for none\n"
+	"  --samples  at most so many points of the series (1000)\n"
+	"  TRACE      a file as the option trace_pages writes it, or - for standard input\n";
 
 int main(int count, char **arguments)
 {
-	static const struct option options[] = {{"heap", required_argument, NULL, 'p'},
-						{"huge", no_argument, NULL, 'h'},
-						{"thp", no_argument, NULL, 't'},
-						{"samples", required_argument, NULL, 's'},
-						{"help", no_argument, NULL, '?'},
-						{0}};
+	static const struct option options[] = {
+		{"heap", required_argument, NULL, 'p'}, {"huge", no_argument, NULL, 'h'},
+		{"thp", no_argument, NULL, 't'},        {"samples", required_argument, NULL, 's'},
+		{"help", no_argument, NULL, '?'},       {0}};
 	size_t samples = SAMPLES;
 	bool policy = false;
 	const char *wrong;

@@ -30,7 +30,6 @@ struct span {
 	uint8_t bucket;
 	bool kept : 1;   /* empty, and counted as spare */
 	bool zeroed : 1; /* was known to read zero when it was made: its untouched objects do */
-	bool moved : 1;  /* large: its pages were moved here, see pageheap_free */
 	uint64_t free_objects[];
 };
 
@@ -59,7 +58,6 @@ struct large_request {
 	size_t alignment; /* in pages, a power of two */
 	bool zeroed;      /* it will be cleared: zeroed pages are preferred */
 	bool growing;     /* it is likely to grow: with room behind it */
-	size_t moved;     /* pages of another block that will be moved here */
 };
 
 /* Makes a large block. NULL: out of memory. */
@@ -76,8 +74,8 @@ void span_shrink(struct span *span, size_t pages);
 bool span_grow(struct span *span, size_t pages);
 
 /*
- * Moves a large block to where it has `pages` pages and room to grow, without copying. Returns its new span; the
- * old one is gone. NULL: not possible, nothing has changed.
+ * Moves a large block to where it has `pages` pages and room to grow: its pages, or its contents if
+ * there is memory already. Returns its new span; the old one is gone. NULL: not possible, nothing has changed.
  */
 struct span *span_move(struct span *span, size_t pages);
 

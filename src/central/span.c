@@ -1,4 +1,6 @@
 /* Making, changing and unmaking spans: descriptor, pages and page map together. Large blocks are counted here. */
+#include <string.h>
+
 #include "base/arena.h"
 #include "central/central.h"
 #include "central/occupancy.h"
@@ -12,6 +14,12 @@
  * 4096 here, 100,000 objects of 1 KiB that nobody wrote to took 99 MiB instead of 8.
  */
 #define DENSE_OBJECT 512
+
+/*
+ * A block is copied to where there is memory for all of it, up to this size, and its pages are moved otherwise: moving loses
+ * the memory that was there, and what stays behind has none.
+ */
+#define LARGEST_COPY_TO_MEMORY ((size_t)16 << 20)
 
 static struct large_statistics large;
 
@@ -33,19 +41,18 @@ static size_t descriptor_bytes(size_t objects)
 }
 
 /* Pages and descriptor; NULL without a trace if either is missing. */
-static struct span *create(const struct page_request *request, size_t objects)
+static struct span *create(const struct page_request *request, size_t objects, struct page_run *run)
 {
-	struct page_run run;
 	struct span *span = arena_allocate(descriptor_bytes(objects));
 
 	if (span == NULL)
 		return NULL;
-	if (!pageheap_allocate(request, &run)) {
+	if (!pageheap_allocate(request, run)) {
 		arena_free(span, descriptor_bytes(objects));
 		return NULL;
 	}
-	span->start = run.address;
-	span->zeroed = run.zeroed;
+	span->start = run->address;
+	span->zeroed = run->zeroed;
 	span->pages = (uint32_t)request->pages;
 	span->objects = (uint16_t)objects;
 	return span;
@@ -59,7 +66,8 @@ struct span *span_create(unsigned class)
 					     .kind = info->objects >= MANY_OBJECTS ? PAGES_MANY_OBJECTS
 										   : PAGES_FEW_OBJECTS,
 					     .dense = info->size <= DENSE_OBJECT};
-	struct span *span = create(&request, info->objects);
+	struct page_run run;
+	struct span *span = create(&request, info->objects, &run);
 
 	if (span == NULL)
 		return NULL;
@@ -71,21 +79,27 @@ struct span *span_create(unsigned class)
 	return span;
 }
 
+static struct span *create_large(const struct page_request *request, struct page_run *run)
+{
+	struct span *span = create(request, 0, run);
+
+	if (span == NULL)
+		return NULL;
+	page_map_set(page_of(span->start), 1, span, 0);
+	count_large(1, (ptrdiff_t)request->pages);
+	return span;
+}
+
 struct span *span_create_large(const struct large_request *large_request)
 {
 	const struct page_request request = {.pages = large_request->pages,
 					     .alignment = large_request->alignment,
 					     .kind = PAGES_FEW_OBJECTS,
 					     .zeroed = large_request->zeroed,
-					     .growing = large_request->growing,
-					     .moved = large_request->moved};
-	struct span *span = create(&request, 0);
+					     .growing = large_request->growing};
+	struct page_run run;
 
-	if (span == NULL)
-		return NULL;
-	page_map_set(page_of(span->start), 1, span, 0);
-	count_large(1, (ptrdiff_t)request.pages);
-	return span;
+	return create_large(&request, &run);
 }
 
 void span_destroy(struct span *span)
@@ -95,7 +109,7 @@ void span_destroy(struct span *span)
 	page_map_set(page_of(span->start), is_large ? 1 : span->pages, NULL, 0);
 	if (is_large)
 		count_large(-1, -(ptrdiff_t)span->pages);
-	pageheap_free(span->start, span->pages, span->moved);
+	pageheap_free(span->start, span->pages);
 	arena_free(span, descriptor_bytes(span->objects));
 }
 
@@ -107,7 +121,7 @@ void span_shrink(struct span *span, size_t pages)
 		return;
 	span->pages = (uint32_t)pages;
 	count_large(0, -(ptrdiff_t)less);
-	pageheap_free(span->start + (pages << PAGE_SHIFT), less, span->moved);
+	pageheap_free(span->start + (pages << PAGE_SHIFT), less);
 }
 
 bool span_grow(struct span *span, size_t pages)
@@ -121,21 +135,32 @@ bool span_grow(struct span *span, size_t pages)
 	return true;
 }
 
+/* The contents of a block, whose pages are taken back. */
+static bool move_contents(const struct span *from, const struct page_run *to)
+{
+	if (from->pages > 2 * to->backed || span_bytes(from) > LARGEST_COPY_TO_MEMORY)
+		return pageheap_move(from->start, to->address, from->pages);
+	memcpy((void *)to->address, (const void *)from->start, span_bytes(from));
+	pageheap_free(from->start, from->pages);
+	return true;
+}
+
 struct span *span_move(struct span *span, size_t pages)
 {
-	const struct large_request request = {.pages = pages, .alignment = 1, .growing = true, .moved = span->pages};
-	struct span *moved = span_create_large(&request);
+	const struct page_request request = {
+		.pages = pages, .alignment = 1, .kind = PAGES_FEW_OBJECTS, .growing = true, .moved = span->pages};
+	struct page_run run;
+	struct span *moved = create_large(&request, &run);
 
 	if (moved == NULL)
 		return NULL;
 	/* Before the move: afterwards the old pages may be another thread's. */
 	page_map_set(page_of(span->start), 1, NULL, 0);
-	if (!pageheap_move(span->start, moved->start, span->pages)) {
+	if (!move_contents(span, &run)) {
 		page_map_set(page_of(span->start), 1, span, 0);
 		span_destroy(moved);
 		return NULL;
 	}
-	moved->moved = true;
 	count_large(-1, -(ptrdiff_t)span->pages);
 	arena_free(span, descriptor_bytes(0));
 	return moved;

@@ -106,7 +106,7 @@ static void put_event(const struct page_event *event)
 		put_allocation(event);
 		break;
 	case PAGE_FREED:
-		put_operation(TRACE_FREE, event->remap ? TRACE_REMAP : 0);
+		put_operation(TRACE_FREE, 0);
 		put_page(event->page);
 		put_number(event->pages);
 		break;

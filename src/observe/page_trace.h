@@ -39,9 +39,6 @@ enum page_trace_operation {
 #define TRACE_GROWING     4
 #define TRACE_DENSE       8
 
-/* Flag of frees. */
-#define TRACE_REMAP 1
-
 /*
  * Starts writing to `path`, in which %p and %e stand for the process and the program. Returns 0 or an error number. A
  * program has one trace.

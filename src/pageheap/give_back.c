@@ -7,6 +7,7 @@
 #include "base/thread_state.h"
 #include "pageheap/heap_state.h"
 #include "pageheap/huge_pages.h"
+#include "pageheap/moved.h"
 
 /* On the stacks of the threads that give back. */
 static struct batch *batches;
@@ -28,6 +29,15 @@ static uintptr_t address_of(const struct part_in_transit *part)
 	return page_address(part->number * HUGEPAGE_PAGES + part->first);
 }
 
+/*
+ * Whether a part is mapped anew instead of being emptied, to be one mapping with its neighbours again. Nobody else changes
+ * that of a whole hugepage in transit.
+ */
+static bool is_remapped(const struct part_in_transit *part)
+{
+	return part->count == HUGEPAGE_PAGES && moved_to(part->number);
+}
+
 /* One call for parts that follow each other, downward or upward. */
 static size_t neighbours(const struct batch *batch, size_t first)
 {
@@ -41,7 +51,8 @@ static size_t neighbours(const struct batch *batch, size_t first)
 		const struct part_in_transit *lower = &batch->parts[step > 0 ? end - 1 : end];
 		const struct part_in_transit *upper = &batch->parts[step > 0 ? end : end - 1];
 
-		if (address_of(lower) + (lower->count << PAGE_SHIFT) != address_of(upper))
+		if (address_of(lower) + (lower->count << PAGE_SHIFT) != address_of(upper) ||
+		    is_remapped(lower) != is_remapped(upper))
 			break;
 	}
 	return end;
@@ -56,8 +67,11 @@ static bool call_system(const struct batch *batch, size_t first, size_t end)
 		huge_pages_perform_break(batch->parts[i].broken_first, batch->parts[i].broken_count);
 		pages += batch->parts[i].count;
 	}
-	return (batch->unmap ? os_unmap(address, pages << PAGE_SHIFT) : os_release(address, pages << PAGE_SHIFT)) ==
-	       OS_DONE;
+	if (batch->unmap)
+		return os_unmap(address, pages << PAGE_SHIFT) == OS_DONE;
+	if (is_remapped(&batch->parts[first]))
+		return os_map_over(address, pages << PAGE_SHIFT) == OS_DONE;
+	return os_release(address, pages << PAGE_SHIFT) == OS_DONE;
 }
 
 static void make_calls(struct batch *batch)
@@ -72,10 +86,15 @@ static void make_calls(struct batch *batch)
 	}
 }
 
+static void forget_mapping(size_t number)
+{
+	huge_pages_forget(number);
+	moved_forget(number);
+}
+
 static void note_unmapped(size_t number)
 {
 	heap_leave_free(number);
-	huge_pages_forget(number * HUGEPAGE_PAGES, HUGEPAGE_PAGES);
 	hugepage_records[number].state = HUGEPAGE_UNMAPPED;
 	heap.mapped--;
 	heap.released -= HUGEPAGE_PAGES;
@@ -92,6 +111,8 @@ static size_t return_part(const struct part_in_transit *part, bool unmapped)
 		heap_return(part->number, part->first, part->count, part->released);
 		return 0;
 	}
+	if (unmapped || is_remapped(part))
+		forget_mapping(part->number);
 	heap_return(part->number, part->first, part->count, NULL);
 	if (unmapped)
 		note_unmapped(part->number);

@@ -453,13 +453,9 @@ void huge_pages_break(size_t number)
 	huge_pages_perform_break(first, count);
 }
 
-void huge_pages_forget(size_t page, size_t pages)
+void huge_pages_forget(size_t number)
 {
-	size_t first = hugepage_up(page);
-	size_t end = (page + pages) / HUGEPAGE_PAGES;
-
-	if (end > first)
-		set_advice(first, end - first, ADVICE_NONE);
+	set_advice(number, 1, ADVICE_NONE);
 }
 
 void huge_pages_moved(size_t from, size_t to, size_t pages)

@@ -51,8 +51,8 @@ size_t huge_pages_plan_break(size_t number, size_t *first);
 void huge_pages_perform_break(size_t first, size_t count);
 void huge_pages_break(size_t number);
 
-/* The addresses of these pages have been mapped anew, or unmapped: nothing is advised any more. */
-void huge_pages_forget(size_t page, size_t pages);
+/* The hugepage has been mapped anew, or unmapped: nothing is advised any more. */
+void huge_pages_forget(size_t number);
 
 /* What mremap has moved takes its advice along. */
 void huge_pages_moved(size_t from, size_t to, size_t pages);

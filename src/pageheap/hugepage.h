@@ -39,6 +39,8 @@ struct hugepage {
 	uint8_t state;    /* enum hugepage_state */
 	uint8_t kind;     /* enum page_kind, while partly used */
 	uint8_t advice;   /* enum huge_page_advice */
+	bool moved;       /* memory has been moved to it (moved.h) */
+	uint32_t mapping_borders;
 };
 
 /* Free pages that are backed. */

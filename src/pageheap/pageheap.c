@@ -18,6 +18,7 @@
 #include "pageheap/extents.h"
 #include "pageheap/huge_pages.h"
 #include "pageheap/limits.h"
+#include "pageheap/moved.h"
 
 struct heap_state heap;
 
@@ -365,6 +366,7 @@ static bool allocate(const struct page_request *request, struct page_run *run)
 	page = find_admitted(request);
 	if (page != NO_NUMBER) {
 		run->address = page_address(page);
+		run->backed = request->moved - count_released(page, request->moved);
 		released = take_run(page, request->pages, kind_of(request));
 		run->zeroed = released == request->pages;
 		huge_pages_choose(page, request, run->zeroed, &huge_pages);
@@ -391,15 +393,11 @@ bool pageheap_allocate(const struct page_request *request, struct page_run *run)
 	return likely(allocate(request, run)) || (limits_make_room(request->pages) && allocate(request, run));
 }
 
-void pageheap_free(uintptr_t address, size_t pages, bool remap)
+void pageheap_free(uintptr_t address, size_t pages)
 {
-	bool released = remap && kernel_aligned(address, pages) && os_map_over(address, pages << PAGE_SHIFT) == OS_DONE;
-
 	lock_acquire(&heap.lock);
-	if (released)
-		huge_pages_forget(page_of(address), pages);
-	return_run(page_of(address), pages, released);
-	heap_report(&(struct page_event){.kind = PAGE_FREED, .page = page_of(address), .pages = pages, .remap = remap});
+	return_run(page_of(address), pages, false);
+	heap_report(&(struct page_event){.kind = PAGE_FREED, .page = page_of(address), .pages = pages});
 	release_after_free();
 	limits_look();
 	lock_release(&heap.lock);
@@ -468,16 +466,27 @@ bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zero
 	       (limits_make_room(new_pages - pages) && grow(address, pages, new_pages, zeroed));
 }
 
+static bool may_move(size_t pages)
+{
+	bool admitted;
+
+	lock_acquire(&heap.lock);
+	admitted = moved_admits(pages);
+	lock_release(&heap.lock);
+	return admitted;
+}
+
 bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages)
 {
 	enum os_result result = OS_FAILED;
 
-	if (kernel_aligned(from, pages) && kernel_aligned(to, pages))
+	if (kernel_aligned(from, pages) && kernel_aligned(to, pages) && may_move(pages))
 		result = os_move(from, to, pages << PAGE_SHIFT);
 	if (result == OS_FAILED)
 		return false;
 	lock_acquire(&heap.lock);
 	huge_pages_moved(page_of(from), page_of(to), pages);
+	moved_note(page_of(from), page_of(to), pages);
 	/* OS_TAKEN: the old addresses are somebody else's now, and stay in use for ever. */
 	if (result == OS_DONE)
 		return_run(page_of(from), pages, true);

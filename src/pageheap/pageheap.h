@@ -34,14 +34,15 @@ struct page_request {
 
 struct page_run {
 	uintptr_t address;
-	bool zeroed; /* all of it is known to read zero */
+	bool zeroed;   /* all of it is known to read zero */
+	size_t backed; /* of its first pages that something will be moved to: those that have memory already */
 };
 
 /* Finds a run. False: out of memory, or more than the window holds. */
 bool pageheap_allocate(const struct page_request *request, struct page_run *run);
 
-/* Takes pages back. `remap`: they have been moved to (see pageheap_move) and are mapped anew, to read zero. */
-void pageheap_free(uintptr_t address, size_t pages, bool remap);
+/* Takes pages back. */
+void pageheap_free(uintptr_t address, size_t pages);
 
 /*
  * Adds the pages that follow a run to it, if they are free or beyond the heap's end. *zeroed: they are known to
@@ -49,7 +50,10 @@ void pageheap_free(uintptr_t address, size_t pages, bool remap);
  */
 bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed);
 
-/* Moves the pages of a run over the first ones of another, and takes the old run back. False: nothing has changed. */
+/*
+ * Moves the pages of a run over the first ones of another, and takes the old run back. False: nothing
+ * has changed; runs that have been moved are mappings of their own for the kernel, and there are enough of them.
+ */
 bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages);
 
 /* Gives back free memory until at most `keep` bytes of it are left. Returns the bytes given back. */
@@ -183,7 +187,6 @@ struct page_event {
 	size_t pages;
 	size_t other;
 	const struct page_request *request; /* of what was allocated */
-	bool remap;                         /* of what was freed */
 };
 
 typedef void page_observer(const struct page_event *event);

@@ -2,6 +2,7 @@
 #include "pageheap/extents.h"
 #include "pageheap/heap_state.h"
 #include "pageheap/huge_pages.h"
+#include "pageheap/moved.h"
 
 struct totals {
 	size_t mapped;
@@ -101,6 +102,8 @@ static const char *check_heap(void)
 		return "the heap's counts of pages are wrong";
 	if (!huge_pages_count_is_right())
 		return "the count of hugepages advised differently is wrong";
+	if (!moved_count_is_right())
+		return "the count of mappings that memory was moved to is wrong";
 	return check_extents();
 }
 

@@ -28,7 +28,6 @@ ARGUMENTS = {"allocate": "pn", "aligned": "pnn", "free": "pn", "grow": "pnn", "m
              "limit": "n", "spare": "n", "time": "n", "purge": "pnn", "purged": "n"}
 
 FEW, ZEROED, GROWING, DENSE = 1, 2, 4, 8
-REMAP = 1
 
 Event = collections.namedtuple("Event", ("name", "flags", "numbers"))
 

@@ -14,22 +14,40 @@ from pathlib import Path
 from support import LIMITS, LIBRARY, TrapTest, ending, environment, not_emulated, program, text_of
 
 MODE = Path("/proc/sys/vm/overcommit_memory")
+RATIO = Path("/proc/sys/vm/overcommit_ratio")
+
+# What the programs may have beyond what the machine has promised already.
+ROOM_KIB = 4 << 20
+
+
+@contextlib.contextmanager
+def setting(file, value):
+    """One of the system's. SkipTest if it is not to be had."""
+    before = file.read_text(encoding="ascii").strip()
+    try:
+        if before != value:
+            file.write_text(value, encoding="ascii")
+    except OSError as error:
+        raise unittest.SkipTest(f"{file} is {before} here, and cannot be set: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        if before != value:
+            file.write_text(before, encoding="ascii")
+
+
+def ratio_with_room():
+    """How much of the memory may be promised, in percent, so that programs can still be started."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    sizes = {name: int(rest.split()[0]) for name, rest in (line.split(":") for line in lines)}
+    return (sizes["Committed_AS"] + ROOM_KIB) * 100 // sizes["MemTotal"] + 1
 
 
 @contextlib.contextmanager
 def strict_overcommit():
     """Forbids overcommit. SkipTest if that is not to be had."""
-    before = MODE.read_text(encoding="ascii").strip()
-    try:
-        if before != "2":
-            MODE.write_text("2", encoding="ascii")
-    except OSError as error:
-        raise unittest.SkipTest(f"vm.overcommit_memory is {before} here, and cannot be set: {error.strerror}") from error
-    try:
+    with setting(RATIO, str(ratio_with_room())), setting(MODE, "2"):
         yield
-    finally:
-        if before != "2":
-            MODE.write_text(before, encoding="ascii")
 
 
 def group_of_version_1():

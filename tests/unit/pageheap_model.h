@@ -22,7 +22,6 @@ struct run {
 	uintptr_t address; /* 0: none */
 	size_t pages;
 	uint64_t mark;
-	bool moved;
 };
 
 struct model {
@@ -135,7 +134,7 @@ UNUSED static bool model_allocate(struct run *run, const struct page_request *re
 	assert_int_equal(run->address, 0);
 	if (!pageheap_allocate(request, &got))
 		return false;
-	*run = (struct run){got.address, request->pages, ++model.marks << 32, false};
+	*run = (struct run){got.address, request->pages, ++model.marks << 32};
 	assert_int_equal(got.address & ((request->alignment << PAGE_SHIFT) - 1), 0);
 	model_own(run, 0);
 	if (got.zeroed)
@@ -148,7 +147,7 @@ UNUSED static void model_free(struct run *run)
 {
 	model_check_marks(run);
 	model_disown(run, 0);
-	pageheap_free(run->address, run->pages, run->moved);
+	pageheap_free(run->address, run->pages);
 	run->address = 0;
 }
 
@@ -158,7 +157,7 @@ UNUSED static void model_shrink(struct run *run, size_t pages)
 
 	model_disown(run, pages);
 	run->pages = pages;
-	pageheap_free(run->address + (pages << PAGE_SHIFT), less, run->moved);
+	pageheap_free(run->address + (pages << PAGE_SHIFT), less);
 	model_check_marks(run);
 }
 
@@ -195,7 +194,6 @@ UNUSED static bool model_move(struct run *run, size_t pages)
 		return false;
 	}
 	model_disown(run, 0);
-	target.moved = true;
 	target.mark = run->mark;
 	model_mark(&target, run->pages);
 	model_check_marks(&target);

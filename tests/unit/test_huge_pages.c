@@ -175,7 +175,7 @@ static void grow_by(size_t pages, bool dense)
 static void free_parts(void)
 {
 	while (part_count != 0)
-		pageheap_free(parts[--part_count], PART, false);
+		pageheap_free(parts[--part_count], PART);
 }
 
 static void assert_told(void)
@@ -297,7 +297,7 @@ static struct run *allocate_run(size_t index, size_t pages, bool zeroed)
 /* And its memory goes back: only a run of which nothing is backed is asked for. */
 static void free_run(struct run *run)
 {
-	pageheap_free(run->address, run->pages, false);
+	pageheap_free(run->address, run->pages);
 	run->address = 0;
 	pageheap_release(0);
 }
@@ -369,7 +369,7 @@ static void broken_ones_are_kept_small(void **unused)
 		number--;
 	for (size_t i = 0; i < part_count; i++) {
 		if (page_of(parts[i]) / HUGEPAGE_PAGES == number && page_of(parts[i]) % HUGEPAGE_PAGES != 0) {
-			pageheap_free(parts[i], PART, false);
+			pageheap_free(parts[i], PART);
 			parts[i--] = parts[--part_count];
 		}
 	}
@@ -396,7 +396,7 @@ static void borders_are_limited(void **unused)
 	grow_by(MIB_PAGES(2048), false);
 	for (size_t i = 0; i < part_count; i++) {
 		if (page_of(parts[i]) / HUGEPAGE_PAGES % 2 == 0 && page_of(parts[i]) % HUGEPAGE_PAGES != 0)
-			pageheap_free(parts[i], PART, false);
+			pageheap_free(parts[i], PART);
 		else
 			parts[kept++] = parts[i];
 	}
@@ -431,7 +431,7 @@ static void settings_of_the_kernel(void **unused)
 	begin(HUGE_PAGES_AUTO, OS_HUGE_ALWAYS);
 	grow_by(MIB_PAGES(128), false);
 	assert_int_equal(kernel.calls, 0);
-	pageheap_free(parts[3], PART, false);
+	pageheap_free(parts[3], PART);
 	pageheap_release(0);
 	assert_int_equal(kernel.advice[page_of(parts[3]) / HUGEPAGE_PAGES], ADVICE_SMALL);
 	parts[3] = parts[--part_count];

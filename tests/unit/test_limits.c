@@ -180,7 +180,6 @@ static void moved_pages_count_once(void **unused)
 	assert_true(pageheap_move(run->address, target.address, run->pages));
 	model_disown(run, 0);
 	*run = target;
-	run->moved = true;
 	model_mark(run, 0);
 	assert_true(heap_statistics().counted <= 100 * MEBIBYTE);
 	model_check_all();

@@ -233,7 +233,7 @@ static void in_the_class_map(void **unused)
 	munmap(foreign, os_page_size());
 	assert_true(pageheap_allocate(&request, &run));
 	assert_true(heap_statistics().map_bytes > before.map_bytes);
-	pageheap_free(run.address, request.pages, false);
+	pageheap_free(run.address, request.pages);
 	model_check_all();
 }
 

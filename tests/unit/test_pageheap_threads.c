@@ -92,7 +92,7 @@ static void place_is_taken(void **unused)
 	os_fault = NULL;
 	assert_int_equal(intruder.address, runs[0].address + (most.pages << PAGE_SHIFT));
 	assert_int_equal(runs[1].address, intruder.address + (3 << PAGE_SHIFT));
-	pageheap_free(intruder.address, intruder.pages, false);
+	pageheap_free(intruder.address, intruder.pages);
 	model_check_all();
 	model_free_all();
 }
@@ -112,7 +112,7 @@ static void growth_is_overtaken(void **unused)
 	assert_false(model_grow(&runs[0], 2 * HUGEPAGE_PAGES));
 	os_fault = NULL;
 	assert_int_equal(intruder.address, runs[0].address + (request.pages << PAGE_SHIFT));
-	pageheap_free(intruder.address, intruder.pages, false);
+	pageheap_free(intruder.address, intruder.pages);
 	model_check_all();
 	assert_true(model_grow(&runs[0], 2 * HUGEPAGE_PAGES));
 	model_free_all();
@@ -189,22 +189,24 @@ static bool worker_grow(struct worker *worker, struct run *run)
 	return is_marked(run, run->pages);
 }
 
+/* Refused where enough has been moved: then nothing has changed. */
 static bool worker_move(struct worker *worker, struct run *run)
 {
-	struct run target = {.address = 0};
+	const struct page_request request = {.pages = run->pages + random_below(&worker->state, HUGEPAGE_PAGES),
+					     .alignment = 1,
+					     .kind = PAGES_FEW_OBJECTS,
+					     .growing = true,
+					     .moved = run->pages};
+	struct run target = {.pages = request.pages, .mark = run->mark};
+	struct page_run got;
 
-	do {
-		if (target.address != 0)
-			pageheap_free(target.address, target.pages, target.moved);
-		if (!worker_allocate(worker, &target))
-			return false;
-	} while (target.pages < run->pages);
-	if (!pageheap_move(run->address, target.address, run->pages)) {
-		pageheap_free(target.address, target.pages, false);
-		return os_page_size() > PAGE_SIZE;
+	if (!pageheap_allocate(&request, &got))
+		return false;
+	if (!pageheap_move(run->address, got.address, run->pages)) {
+		pageheap_free(got.address, request.pages);
+		return is_marked(run, run->pages);
 	}
-	target.mark = run->mark;
-	target.moved = true;
+	target.address = got.address;
 	mark(&target, run->pages);
 	*run = target;
 	return is_marked(run, run->pages);
@@ -214,7 +216,7 @@ static bool worker_free(struct run *run)
 {
 	bool marked = is_marked(run, run->pages);
 
-	pageheap_free(run->address, run->pages, run->moved);
+	pageheap_free(run->address, run->pages);
 	run->address = 0;
 	return marked;
 }
@@ -227,7 +229,7 @@ static bool worker_step(struct worker *worker, struct run *run)
 	case 0:
 		return worker_grow(worker, run);
 	case 1:
-		return run->pages > HUGEPAGE_PAGES || worker_move(worker, run);
+		return run->pages < HUGEPAGE_PAGES || worker_move(worker, run);
 	case 2:
 		if (random_below(&worker->state, 8) == 0)
 			pageheap_release(random_below(&worker->state, (size_t)4 << 20));
