@@ -2,12 +2,13 @@
 #
 # make itself ends with 2 whenever a command of its fails, and prints the command's own exit status; scripts/run passes it on.
 
-.PHONY: help build run configure-tests test bench pgo soak clean
+.PHONY: help build run configure-tests test test-profiles bench pgo soak clean
 
 help:
 	@echo 'make build           install what the build needs, build the library into build/'
 	@echo 'make run CMD="..."   the same, then run a shell command with the library preloaded'
 	@echo 'make test            install what the tests need, build, run all tests'
+	@echo 'make test-profiles   the tests of all that depends on the size classes and the page size, with other profiles'
 	@echo 'make bench           install the other allocators and what is measured, build, run the benchmarks;'
 	@echo '                     ARGUMENTS="--quick" and the like go to bench/bench.py run'
 	@echo 'make pgo             the whole PGO loop on a bundled program, into build-pgo/, with what it brought at the end;'
@@ -36,6 +37,16 @@ configure-tests:
 
 test: configure-tests
 	meson test -C build --print-errorlogs
+
+# Real programs would take many times their memory with the profile tiny.
+test-profiles: configure-tests
+	@for profile in tiny maximal pages-4k pages-64k; do \
+	    test -f build-$$profile/build.ninja || meson setup build-$$profile --buildtype=release \
+	        -Dclasses=tests/profiles/$$profile.toml || exit; \
+	    programs='--suite preload'; test $$profile != tiny || programs=; \
+	    meson test -C build-$$profile --print-errorlogs --suite unit --suite abi --suite traps --suite stress \
+	        --suite record $$programs || failed="$$failed $$profile"; \
+	done; test -z "$$failed" || { echo "failed with$$failed" >&2; exit 1; }
 
 soak: configure-tests
 	meson test -C build --print-errorlogs --setup soak --suite soak

@@ -30,6 +30,9 @@ CYCLES = ("-DNP", "-DNOREDUCE")
 DEPTH = 20_000_000 if "--long" in sys.argv else 5_000_000
 MEMORY = 4000 if "--long" in sys.argv else 2000
 
+# The usual models are searched in a second; the compiler takes three more for -O2.
+OPTIMISATION = "-O2" if "--long" in sys.argv else "-O1"
+
 MODELS = {
     "preemption and migration": "THREADS=3",
     "numbers without a slab": "THREADS=2 NUMBERS=3",
@@ -114,7 +117,7 @@ def setUpModule():
 class Run:
     """One search: `error` is the assertion that failed or the kind of error, None if there is none."""
 
-    def __init__(self, definitions, search=SAFETY, optimisation="-O2"):
+    def __init__(self, definitions, search=SAFETY, optimisation=OPTIMISATION):
         with tempfile.TemporaryDirectory() as folder:
             self.folder = folder
             options = [f"-D{definition}" for definition in definitions.split()]
