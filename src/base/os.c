@@ -177,25 +177,6 @@ static bool map_fresh(uintptr_t address, size_t bytes)
 }
 
 /*
- * Whether MREMAP_DONTUNMAP has left the source to this process. qemu's user mode hands the flag on to Linux, and takes
- * the source for unmapped all the same (7.2): calls to the system that are given an address in it fail. Asked until it
- * has been seen to be left.
- */
-static bool source_is_left(uintptr_t from)
-{
-	static bool seen;
-	unsigned char in_core;
-
-	if (likely(load_relaxed(&seen)))
-		return true;
-	/* Where mincore is forbidden the answer is yes. */
-	if (mincore((void *)from, 1, &in_core) != 0 && errno == ENOMEM)
-		return false;
-	store_relaxed(&seen, true);
-	return true;
-}
-
-/*
  * One mremap of pages that lie in one mapping of the kernel. Before Linux 6.17 it removes the target before it
  * looks at the source: if it fails, the target is mapped anew. errno is mremap's.
  */
@@ -205,7 +186,7 @@ static enum os_result move_mapping(uintptr_t from, uintptr_t to, size_t bytes)
 	int error;
 
 	if (mremap((void *)from, bytes, bytes, flags | MREMAP_DONTUNMAP, (void *)to) != MAP_FAILED)
-		return source_is_left(from) || map_fresh(from, bytes) ? OS_DONE : OS_TAKEN;
+		return OS_DONE;
 	/* Since Linux 5.7 only; EFAULT says that there is more than one mapping. */
 	if (errno == EINVAL && mremap((void *)from, bytes, bytes, flags, (void *)to) != MAP_FAILED)
 		return os_map(from, bytes) == OS_DONE ? OS_DONE : OS_TAKEN;
@@ -239,12 +220,49 @@ static enum os_result move_by_hugepage(uintptr_t from, uintptr_t to, size_t byte
 	return result;
 }
 
+/* Moves a page, as a trial: the old one must still be there, and the new one's memory must go. */
+static bool try_moving(uintptr_t from, size_t bytes)
+{
+	char *target = (char *)from + bytes;
+	unsigned char in_core;
+
+	*(char *)from = 1;
+	if (move_mapping(from, (uintptr_t)target, bytes) != OS_DONE)
+		return false;
+	/* Where mincore is forbidden the page is taken to be there. */
+	if (mincore((void *)from, 1, &in_core) != 0 && errno == ENOMEM)
+		return false;
+	return madvise(target, bytes, MADV_DONTNEED) == 0 && *(volatile char *)target == 0;
+}
+
+bool os_can_move(void)
+{
+	static bool seen;
+	int saved = errno;
+	size_t bytes = os_page_size();
+	void *pages;
+	bool can;
+
+	if (likely(load_relaxed(&seen)))
+		return true;
+	pages = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_HEAP, -1, 0);
+	if (pages == MAP_FAILED) {
+		errno = saved;
+		return false;
+	}
+	can = try_moving((uintptr_t)pages, bytes);
+	munmap(pages, 2 * bytes);
+	store_relaxed(&seen, can);
+	errno = saved;
+	return can;
+}
+
 enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes)
 {
 	int saved = errno;
 	enum os_result result;
 
-	if (fault(OS_MOVE))
+	if (fault(OS_MOVE) || !os_can_move())
 		return OS_FAILED;
 	result = move_mapping(from, to, bytes);
 	if (result == OS_FAILED && errno == EFAULT)

@@ -177,6 +177,20 @@ UNUSED static bool model_grow(struct run *run, size_t pages)
 	return true;
 }
 
+/* Whether runs can be moved at all. */
+UNUSED static bool pages_are_moved(void)
+{
+	static bool told;
+
+	if (os_page_size() <= PAGE_SIZE && os_can_move())
+		return true;
+	assert_true(os_page_size() > PAGE_SIZE || under_emulator());
+	if (!told)
+		not_tested("moving pages", "the kernel's are larger than this profile's, or an emulator is in between");
+	told = true;
+	return false;
+}
+
 /*
  * To a run of `pages` pages, not fewer than it has. False: no memory, or not to be moved; nothing has changed
  * then.

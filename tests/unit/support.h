@@ -50,6 +50,12 @@ UNUSED static void not_tested(const char *what, const char *reason)
 	printf("# not tested: %s: %s\n", what, reason);
 }
 
+/* Run by an emulator, which Meson starts the programs with that are built for another machine. */
+UNUSED static bool under_emulator(void)
+{
+	return getenv("MESON_EXE_WRAPPER") != NULL;
+}
+
 /* The seed of this run: from TIERMALLOC_TEST_SEED, or another one each time. Always printed. */
 UNUSED static uint64_t seed_of_run(const char *test)
 {

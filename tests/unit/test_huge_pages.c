@@ -82,7 +82,8 @@ int mincore(void *start, size_t bytes, unsigned char *in_core)
 {
 	size_t pages = (bytes + os_page_size() - 1) / os_page_size();
 
-	(void)start;
+	if (!in_heap((uintptr_t)start))
+		return (int)syscall(SYS_mincore, start, bytes, in_core);
 	for (size_t page = 0; page < pages; page++)
 		in_core[page] = page * 100 < pages * kernel.filled;
 	return 0;

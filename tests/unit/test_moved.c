@@ -36,14 +36,6 @@ static void take(struct run *run, size_t pages)
 	assert_true(model_allocate(run, &request));
 }
 
-static bool kernel_moves_pages(void)
-{
-	if (os_page_size() <= PAGE_SIZE)
-		return true;
-	not_tested("moving", "the kernel's pages are larger than the heap's");
-	return false;
-}
-
 static void nothing_left(void)
 {
 	model_free_all();
@@ -57,7 +49,7 @@ static void freed_memory_stays(void **unused)
 	struct run *run = &model.runs[0];
 
 	(void)unused;
-	if (!kernel_moves_pages())
+	if (!pages_are_moved())
 		return;
 	take(run, 2 * HUGEPAGE_PAGES);
 	assert_true(model_move(run, 3 * HUGEPAGE_PAGES));
@@ -77,7 +69,7 @@ static void given_back_it_is_one_mapping_again(void **unused)
 	size_t number;
 
 	(void)unused;
-	if (!kernel_moves_pages())
+	if (!pages_are_moved())
 		return;
 	nothing_left();
 	/* So that all addresses are there. */
@@ -101,7 +93,7 @@ static void no_more_than_some(void **unused)
 	size_t moved = 0;
 
 	(void)unused;
-	if (!kernel_moves_pages())
+	if (!pages_are_moved())
 		return;
 	for (size_t i = 0; i < MANY; i++)
 		take(&model.runs[i], HUGEPAGE_PAGES);
@@ -124,7 +116,7 @@ static void short_runs_stop_sooner(void **unused)
 	size_t i = 1;
 
 	(void)unused;
-	if (!kernel_moves_pages())
+	if (!pages_are_moved())
 		return;
 	take(&model.runs[0], HUGEPAGE_PAGES);
 	do

@@ -99,7 +99,7 @@ static void normal_again(void)
 	model_free_all();
 	for (size_t i = 0; i < COUNT_OF(requests); i++)
 		assert_true(model_allocate(&model.runs[i], &requests[i]));
-	assert_true(model_move(&model.runs[2], 3 * HUGEPAGE_PAGES));
+	assert_true(!pages_are_moved() || model_move(&model.runs[2], 3 * HUGEPAGE_PAGES));
 	model_free_all();
 	/* The next round begins without any hugepage, so that it has to ask for each. */
 	model_unmap_all();
