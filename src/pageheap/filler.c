@@ -77,7 +77,13 @@ static void insert_last(struct filler *filler, size_t list, size_t number)
 	filler->tails[list] = (uint32_t)number + 1;
 }
 
-void filler_insert(size_t number)
+static bool may_give(const struct hugepage *hugepage)
+{
+	return hugepage_backed_free(hugepage) != 0 && !hugepage->passed_over;
+}
+
+/* Those that may give come first. */
+static void insert(size_t number)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 	struct filler *filler = &fillers[hugepage->kind];
@@ -86,12 +92,25 @@ void filler_insert(size_t number)
 	if (hugepage->used_count == 0 || hugepage->used_count == HUGEPAGE_PAGES)
 		return;
 	list = list_of(hugepage);
-	if (hugepage_backed_free(hugepage) != 0)
+	if (may_give(hugepage))
 		insert_first(filler, list, number);
 	else
 		insert_last(filler, list, number);
 	bit_set(filler->filled, list);
 	hugepage->list = (uint16_t)(list + 1);
+}
+
+void filler_insert(size_t number)
+{
+	hugepage_records[number].passed_over = false;
+	insert(number);
+}
+
+void filler_pass_over(size_t number)
+{
+	filler_remove(number);
+	hugepage_records[number].passed_over = true;
+	insert(number);
 }
 
 void filler_update(size_t number)
@@ -153,7 +172,7 @@ static size_t emptiest_backed_of(const struct filler *filler)
 	     end = bits_after_previous_set(filler->filled, end - 1)) {
 		size_t number = filler->heads[end - 1] - 1u;
 
-		if (hugepage_backed_free(&hugepage_records[number]) != 0)
+		if (may_give(&hugepage_records[number]))
 			return number;
 	}
 	return NO_HUGEPAGE;

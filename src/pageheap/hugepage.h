@@ -40,6 +40,7 @@ struct hugepage {
 	uint8_t kind;     /* enum page_kind, while partly used */
 	uint8_t advice;   /* enum huge_page_advice */
 	bool moved;       /* memory has been moved to it (moved.h) */
+	bool passed_over; /* what is backed shares pages of the kernel with what is in use */
 	uint32_t mapping_borders;
 };
 
@@ -58,6 +59,9 @@ void filler_insert(size_t number);
 /* The same for one whose free pages have been backed or released while it was in a list. */
 void filler_update(size_t number);
 
+/* Nothing of this one, which is in a list, can be given back until pages of it are taken or freed. */
+void filler_pass_over(size_t number);
+
 /* Returned when there is none. */
 #define NO_HUGEPAGE NO_NUMBER
 
@@ -70,7 +74,7 @@ size_t filler_find(enum page_kind kind, size_t pages, size_t alignment, size_t *
 /* The hugepage with the longest free range, if that has `pages` pages; *first is the range's first page in it. */
 size_t filler_find_roomiest(enum page_kind kind, size_t pages, size_t *first);
 
-/* The hugepage with the most free pages in one range, among those with backed free pages; for release. */
+/* The hugepage with the most free pages in one range, among those with backed free pages that may be given back. */
 size_t filler_emptiest_backed(void);
 
 #endif

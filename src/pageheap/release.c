@@ -256,8 +256,10 @@ static void collect_partial(struct batch *batch, size_t keep, size_t most)
 	while (partial_backed() > keep && batch->count < PARTS_IN_BATCH && before - heap_backed_free() < most) {
 		size_t number = filler_emptiest_backed();
 
-		if (number == NO_HUGEPAGE || !collect_from(batch, number))
+		if (number == NO_HUGEPAGE)
 			return;
+		if (!collect_from(batch, number))
+			filler_pass_over(number);
 	}
 }
 

@@ -221,6 +221,12 @@ static void backed_first(void **unused)
 		}
 		assert_int_equal(filler_find(PAGES_FEW_OBJECTS, 8, 1, &first), backed);
 		assert_int_equal(filler_emptiest_backed(), backed);
+		/* Until something happens to it. */
+		filler_pass_over(backed);
+		assert_int_equal(filler_emptiest_backed(), NO_HUGEPAGE);
+		assert_int_not_equal(filler_find(PAGES_FEW_OBJECTS, 8, 1, &first), NO_HUGEPAGE);
+		filler_update(backed);
+		assert_int_equal(filler_emptiest_backed(), backed);
 		records[backed].released_count = 8;
 		filler_update(backed);
 		assert_int_equal(filler_emptiest_backed(), NO_HUGEPAGE);

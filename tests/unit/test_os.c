@@ -224,7 +224,10 @@ static void huge_pages(void **unused)
 	errno = EXDEV;
 	assert_int_equal(os_resident(place, PART), 0);
 	*(char *)(place + PART / 2) = 1;
-	assert_in_range(os_resident(place, PART), 1, PART);
+	if (under_emulator() && os_page_size() > 4096)
+		not_tested("what is resident", "qemu, when it shows its program large pages, does not tell");
+	else
+		assert_in_range(os_resident(place, PART), 1, PART);
 	if (setting == OS_HUGE_ADVISED)
 		assert_int_equal(os_advise_huge(place, PART, true), OS_DONE);
 	assert_int_equal(errno, EXDEV);
@@ -277,9 +280,11 @@ static void move(uintptr_t from, size_t bytes)
 	os_unmap(to, 2 * bytes);
 }
 
+static bool moving; /* works here, as it is */
+
 static bool can_move(void)
 {
-	if (os_can_move())
+	if (moving)
 		return true;
 	not_tested("moving", "it is not done here as Linux does it");
 	return false;
@@ -321,7 +326,8 @@ static void not_as_an_emulator(void **unused)
 	release_unheeded = true;
 	assert_not_moved(place, place + PART);
 	release_unheeded = false;
-	assert_true(os_can_move() || under_emulator());
+	moving = os_can_move();
+	assert_true(moving || under_emulator());
 	os_unmap(place, 2 * PART);
 }
 
@@ -404,6 +410,8 @@ static void locked(void **unused)
 	uintptr_t place = several_mappings(bytes);
 
 	(void)unused;
+	if (!can_move())
+		return;
 	/* Sanitizers make the C library's do nothing. */
 	if (syscall(SYS_mlock, place, bytes) != 0) {
 		not_tested("locked memory", strerror(errno));

@@ -129,7 +129,7 @@ static void without_faults(void **unused)
 	assert_false(round_with(UINT32_MAX, UINT32_MAX));
 	/* The workload does what it is for. */
 	for (size_t call = 0; call < OS_CALLS; call++)
-		assert_int_not_equal(plan.of_kind[call], 0);
+		assert_true(plan.of_kind[call] != 0 || (call == OS_MOVE && !pages_are_moved()));
 	assert_true(plan.calls < MOST_CALLS);
 }
 

@@ -253,7 +253,10 @@ static void test_ticks_wait_for_calm(void **state)
 	for (int i = 0; i < 100 && tick(); i++)
 		milliseconds += 100;
 	/* Ticks leave spans that are not half free. */
-	assert_true(purged_bytes() > purgeable_bytes(false) / 2);
+	if (os_page_size() > 4096)
+		assert_true(purged_bytes() != 0 || purgeable_bytes(false) == 0);
+	else
+		assert_true(purged_bytes() > purgeable_bytes(false) / 2);
 	require_contents();
 	/* That is all there is: it is not begun anew, whatever the time. */
 	pass_time(10000, false);
@@ -264,6 +267,10 @@ static void test_little_is_left_alone(void **state)
 {
 	(void)state;
 	begin(1024);
+	if ((size_t)size_classes[model.class].pages << PAGE_SHIFT > 128 * KIB) {
+		not_tested("that little is left alone", "ten spans of this profile are much");
+		return;
+	}
 	take(2 * MIB / size_of_objects());
 	give(model.count - 10);
 	pass_time(10000, false);

@@ -450,8 +450,10 @@ static void test_stop(void **unused)
 	tm_malloc_trim(0);
 	if (thread_state.area != NULL)
 		assert_true(thread_state.rseq_offset != 0 && rseq_process.open_numbers != 0);
-	else
+	else if (!pageheap_waits() && !central_waits())
 		assert_ptr_equal((void *)thread_state.free_cache, thread_state.cache);
+	else
+		not_tested("that the fast paths are open again", "this profile's spans are so long that memory waits");
 	recording_read_statistics(&statistics);
 	assert_false(statistics.on);
 	assert_string_equal(row_text(written(), 104, 1), "1 1 1 1 0 0 0 0 0 0 0");

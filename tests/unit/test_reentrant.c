@@ -69,6 +69,7 @@ static void test_door_closes_the_fast_paths(void **state)
  */
 static void test_handler_before_the_fast_paths_are_open_again(void **state)
 {
+	size_t tested = 0;
 	size_t cached;
 
 	(void)state;
@@ -81,7 +82,11 @@ static void test_handler_before_the_fast_paths_are_open_again(void **state)
 		thread_state.malloc_offset = 0;
 		thread_state.free_cache = (uintptr_t)&closed_cache;
 		cached = frontend_cached(class_of_size(size));
+		/* Where spans and stacks hold one object, it may not stay in the cache. */
+		if (cached == 0 && size_classes[class_of_size(size)].objects == 1)
+			continue;
 		assert_true(cached != 0);
+		tested++;
 		object = tm_malloc(size);
 		assert_true(in_heap(object));
 		assert_int_equal(bytes_in_use(), tm_malloc_usable_size(object));
@@ -91,6 +96,7 @@ static void test_handler_before_the_fast_paths_are_open_again(void **state)
 		tm_free(object);
 		assert_int_equal(frontend_cached(class_of_size(size)), cached);
 	}
+	assert_true(tested != 0);
 	require_all_given_back();
 }
 

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "base/options.h"
+#include "fast_path.h"
 #include "pageheap_model.h"
 
 #define MEBIBYTE   ((size_t)1 << 20)
@@ -385,6 +386,8 @@ static void scarce_addresses_without_memory(void **unused)
 	uintptr_t left;
 
 	(void)unused;
+	if (!pages_are_moved())
+		return;
 	take(&model.runs[0], 4 * HUGEPAGE_SIZE);
 	left = model.runs[0].address;
 	assert_true(model_move(&model.runs[0], model.runs[0].pages));
@@ -437,6 +440,10 @@ static void light_activity_is_enough(void **unused)
 	size_t free;
 
 	(void)unused;
+	if (LARGEST_CLASS_SIZE >= MEBIBYTE / 2 && size_classes[class_for(1, MEBIBYTE / 2)].objects > 1) {
+		not_tested("light activity", "spans of this profile hold more than half a MiB");
+		return;
+	}
 	pageheap_set_retain(0);
 	for (size_t i = 0; i < COUNT_OF(blocks); i++)
 		memset(blocks[i] = tm_malloc(MEBIBYTE / 2), 1, MEBIBYTE / 2);
@@ -448,7 +455,8 @@ static void light_activity_is_enough(void **unused)
 		milliseconds += 10;
 		tm_free(tm_malloc(64));
 	}
-	assert_int_equal(heap_statistics().free, 0);
+	/* What shares a page of the kernel with what is in use stays. */
+	assert_true(heap_statistics().free <= (os_page_size() > PAGE_SIZE ? COUNT_OF(blocks) * os_page_size() : 0));
 	for (size_t i = 0; i < COUNT_OF(blocks); i++) {
 		if (i % 4 != 0)
 			tm_free(blocks[i]);

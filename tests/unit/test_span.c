@@ -4,6 +4,7 @@
  */
 #include "heap_test.h"
 
+#include "base/options.h"
 #include "base/os.h"
 #include "central/central.h"
 
@@ -197,29 +198,59 @@ static void test_grow_stops_at_a_neighbour(void **state)
 	require_large(0, 0);
 }
 
-static void test_move(void **state)
+static unsigned moves;
+
+static bool count_moves(enum os_call call)
 {
-	struct span *span = create(704, true); /* whole pages of any kernel, which moves nothing less */
+	moves += call == OS_MOVE;
+	return false;
+}
+
+/* Its pages, or, where there is memory already, its contents. */
+static void check_move(bool memory)
+{
+	struct span *span = create(128, true); /* whole pages of any kernel, which moves nothing less */
 	size_t metadata = metadata_used();
 	uintptr_t start = span->start;
 	struct block block = {(void *)start, span_bytes(span), 99};
 	struct span *moved;
 
-	(void)state;
 	block_fill(&block);
-	moved = span_move(span, 1500);
+	if (memory) {
+		span_destroy(create(1000, true));
+		metadata = metadata_used();
+	}
+	moves = 0;
+	os_fault = count_moves;
+	moved = span_move(span, 300);
+	os_fault = NULL;
+	assert_int_equal(moves, !memory);
 	assert_non_null(moved);
 	assert_int_not_equal(moved->start, start);
 	assert_null(page_span(page_of(start)));
 	assert_ptr_equal(large_span_of(moved->start), moved);
-	assert_int_equal(moved->pages, 1500);
-	require_large(1, 1500);
+	assert_int_equal(moved->pages, 300);
+	require_large(1, 300);
 	assert_int_equal(metadata_used(), metadata);
 	block.start = (void *)moved->start;
 	block_check(&block);
 	REQUIRE_VALID(pageheap_validate);
 	span_destroy(moved);
 	require_large(0, 0);
+	pageheap_release(0);
+}
+
+static void test_move(void **state)
+{
+	(void)state;
+	pageheap_set_retain((size_t)1 << 30);
+	pageheap_release(0);
+	if (os_can_move())
+		check_move(false);
+	else
+		not_tested("moving pages", "it is not done here as Linux does it");
+	check_move(true);
+	pageheap_set_retain(DEFAULT_RETAIN);
 }
 
 static bool fail_moves(enum os_call call)
@@ -235,6 +266,7 @@ static void test_move_that_fails_changes_nothing(void **state)
 
 	(void)state;
 	block_fill(&block);
+	pageheap_release(0);
 	os_fault = fail_moves;
 	assert_null(span_move(span, 1500));
 	os_fault = NULL;

@@ -366,12 +366,16 @@ static bool has_budget_classes(void)
 {
 	unsigned able = 0;
 	bool all_able = false;
+	bool long_enough = true;
 
+	/* A shorter stack comes to the door so often that the others are found idle. */
+	for (size_t i = 0; i < COUNT_OF(budget_sizes); i++)
+		long_enough = long_enough && size_classes[class_near(budget_sizes[i])].capacity >= 200;
 	for (unsigned class = 1; class < CLASS_COUNT; class++) {
 		able += comes_alone(class);
 		all_able = all_able || all_come_alone(class);
 	}
-	if (greatest_charge() >= 2 * MIB && (able >= 8 || all_able))
+	if (long_enough && greatest_charge() >= 2 * MIB && (able >= 8 || all_able))
 		return true;
 	not_tested("the budget", "stacks of this profile are too short for it, or it has too few other classes");
 	return false;
