@@ -353,7 +353,7 @@ static void what_is_free_above_the_soft_limit_goes(void)
 	expect(tiermalloc_counted_bytes() > (100 << 20) && kept > (100 << 20), "100 MiB are not kept");
 	expect(tiermalloc_soft_limit(counted + (20 << 20)), "no limit");
 	expect(tiermalloc_counted_bytes() <= counted + (20 << 20), "%zu bytes count", tiermalloc_counted_bytes());
-	expect(resident_bytes() + (60 << 20) < kept, "%zu bytes are resident of %zu", resident_bytes(), kept);
+	expect(resident_bytes() + (30 << 20) < kept, "%zu bytes are resident of %zu", resident_bytes(), kept);
 	expect(can_have(100 << 20), "the soft limit is hard");
 	expect(tiermalloc_counted_bytes() <= counted + (20 << 20), "%zu bytes count", tiermalloc_counted_bytes());
 	expect(tiermalloc_soft_limit(0) && tiermalloc_retain(1 << 20), "no limit");
