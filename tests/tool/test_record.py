@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import unittest
 
 import support
@@ -128,6 +130,25 @@ class Recording(Stand):
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=support.COMMAND_LIMIT)
         self.assertEqual(process.returncode, 4)
+
+    def test_a_request_to_end_may_come_while_the_program_is_started(self):
+        result = subprocess.run([sys.executable, "-B", "-c", EARLY_REQUEST], cwd=self.folder, text=True, capture_output=True,
+                                env={**os.environ, "PYTHONPATH": str(support.TOOL.parent)}, timeout=60, check=False)
+        self.assertEqual((result.returncode, result.stdout), (0, "143\n"), result.stderr)
+
+
+# The module that starts programs is told to end before it knows the program.
+EARLY_REQUEST = """
+import os, signal, subprocess
+from support import preload
+start = subprocess.Popen
+def start_and_ask(*arguments, **others):
+    process = start(*arguments, **others)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+subprocess.Popen = start_and_ask
+print(preload.run(["sleep", "300"], dict(os.environ)))
+"""
 
 
 # Asks for a size that nothing else does, so often, and keeps some of them.

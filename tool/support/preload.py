@@ -57,16 +57,26 @@ def cannot_run(name, error):
 
 def run(program, environment, **streams):
     """Runs a program to its end and returns its status, as a shell would; it gets the signals that we get."""
+    process = None
+    early = []  # signals that came before the program could be sent any
+
+    def pass_on(number, _):
+        if process is None:
+            early.append(number)
+        else:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in PASSED_ON}
+    # Ignored by us alone: what has a handler here is as usual in the program.
+    before |= {number: signal.signal(number, lambda *_: None) for number in LEFT_TO_PROGRAM}
     try:
         process = subprocess.Popen(program, env=environment, **streams)
+        for number in early:
+            process.send_signal(number)
+        status = process.wait()
     except OSError as error:
         return cannot_run(program[0], error)
-    for number in PASSED_ON:
-        signal.signal(number, lambda received, _: process.send_signal(received))
-    for number in LEFT_TO_PROGRAM:
-        signal.signal(number, lambda *_: None)
-    status = process.wait()
-    for number in PASSED_ON + (signal.SIGQUIT,):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return EXIT_SIGNAL - status if status < 0 else status
