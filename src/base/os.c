@@ -220,19 +220,26 @@ static enum os_result move_by_hugepage(uintptr_t from, uintptr_t to, size_t byte
 	return result;
 }
 
-/* Moves a page, as a trial: the old one must still be there, and the new one's memory must go. */
+/*
+ * Moves a page, as a trial: the old one must still be there, and the new one's memory must go. Unmaps both, but for an old
+ * one that is not this function's any more: another thread may have got its address.
+ */
 static bool try_moving(uintptr_t from, size_t bytes)
 {
-	char *target = (char *)from + bytes;
+	uintptr_t to = from + bytes;
 	unsigned char in_core;
+	enum os_result result;
+	bool works;
+	bool left;
 
 	*(char *)from = 1;
-	if (move_mapping(from, (uintptr_t)target, bytes) != OS_DONE)
-		return false;
+	result = move_mapping(from, to, bytes);
 	/* Where mincore is forbidden the page is taken to be there. */
-	if (mincore((void *)from, 1, &in_core) != 0 && errno == ENOMEM)
-		return false;
-	return madvise(target, bytes, MADV_DONTNEED) == 0 && *(volatile char *)target == 0;
+	left = result != OS_TAKEN && (mincore((void *)from, 1, &in_core) == 0 || errno != ENOMEM);
+	works = left && result == OS_DONE && madvise((void *)to, bytes, MADV_DONTNEED) == 0 &&
+		*(volatile char *)to == 0;
+	munmap((void *)(left ? from : to), left ? 2 * bytes : bytes);
+	return works;
 }
 
 bool os_can_move(void)
@@ -251,7 +258,6 @@ bool os_can_move(void)
 		return false;
 	}
 	can = try_moving((uintptr_t)pages, bytes);
-	munmap(pages, 2 * bytes);
 	store_relaxed(&seen, can);
 	errno = saved;
 	return can;

@@ -77,9 +77,9 @@ size_t os_resident(uintptr_t address, size_t bytes);
 enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes);
 
 /*
- * Whether it is done as Linux does it. qemu's user mode (7.2) takes the old addresses for unmapped though they are left,
- * and ignores from then on that memory at the new ones is given back. Tried until it has been seen to work; os_move does
- * nothing otherwise.
+ * Whether it is done as Linux does it. qemu's user mode (7.2) takes the old addresses for unmapped though they are left:
+ * memory there would not be given back any more, and not read zero. Tried until it has been seen to work; os_move does nothing
+ * otherwise.
  */
 bool os_can_move(void);
 

@@ -16,8 +16,9 @@
 #define DENSE_OBJECT 512
 
 /*
- * A block is copied to where there is memory for all of it, up to this size, and its pages are moved otherwise: moving loses
- * the memory that was there, and what stays behind has none.
+ * A block is copied to where there is memory for half of it or more, up to this size, and its pages are moved otherwise: moving
+ * loses the memory that was there, and what stays behind has none. (Four vectors that double to 16 MiB, again and again, take 8
+ * ms instead of 18 a round. Copying 4 KiB costs less than half of what faulting them in does.)
  */
 #define LARGEST_COPY_TO_MEMORY ((size_t)16 << 20)
 

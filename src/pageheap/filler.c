@@ -1,8 +1,8 @@
 /*
  * The filler: lists of partly used hugepages. There is one per length of the longest free range and eighth of
  * fullness, so that the first list that is not empty, from the wanted length on, holds the tightest fit, and of
- * these the fullest. In each, the hugepages that have backed free pages come before those that have none: they are
- * used first, and release finds one at the front or nowhere in the list.
+ * these the fullest. In each, the hugepages that have backed free pages come before those that have none, or none that can be
+ * given back: they are used first, and release finds one at the front or nowhere in the list.
  */
 #include "pageheap/hugepage.h"
 

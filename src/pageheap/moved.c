@@ -8,7 +8,7 @@
 
 #include "pageheap/heap_state.h"
 
-/* There are never more borders. */
+/* No run is moved when there are so many borders: far below 65530, since the program has mappings of its own. */
 #define MOST_BORDERS 512
 
 /* A run is worth a border for so many of its bytes: what is short is copied sooner. */

@@ -366,7 +366,8 @@ static bool allocate(const struct page_request *request, struct page_run *run)
 	page = find_admitted(request);
 	if (page != NO_NUMBER) {
 		run->address = page_address(page);
-		run->backed = request->moved - count_released(page, request->moved);
+		/* Under a hard limit nothing may be there twice: it is moved. */
+		run->backed = limits.hard_bytes == 0 ? request->moved - count_released(page, request->moved) : 0;
 		released = take_run(page, request->pages, kind_of(request));
 		run->zeroed = released == request->pages;
 		huge_pages_choose(page, request, run->zeroed, &huge_pages);

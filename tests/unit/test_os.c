@@ -21,6 +21,7 @@ static bool one_mapping_at_a_time; /* before 6.17 */
 static bool no_dontunmap;          /* before 5.7 */
 static bool dontunmap_unheeded;    /* as if by qemu */
 static bool release_unheeded;
+static void *stolen;
 static bool thief; /* another thread maps the old addresses as soon as they are free */
 
 /* Whether one line of the process's list of mappings covers the range. */
@@ -69,7 +70,8 @@ void *mremap(void *from, size_t old_bytes, size_t bytes, int flags, ...)
 		flags &= ~MREMAP_DONTUNMAP;
 	result = (void *)syscall(SYS_mremap, from, old_bytes, bytes, flags, to);
 	if (thief && result != MAP_FAILED)
-		mmap(from, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		stolen = mmap(from, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1,
+			      0);
 	return result;
 }
 
@@ -326,6 +328,17 @@ static void not_as_an_emulator(void **unused)
 	release_unheeded = true;
 	assert_not_moved(place, place + PART);
 	release_unheeded = false;
+	/* What another thread has got instead of the page that was tried stays. */
+	no_dontunmap = true;
+	thief = true;
+	if (!os_can_move() && stolen != MAP_FAILED && !under_emulator()) {
+		unsigned char in_core;
+
+		assert_int_equal(mincore(stolen, 1, &in_core), 0);
+	}
+	assert_non_null(stolen);
+	thief = false;
+	no_dontunmap = false;
 	moving = os_can_move();
 	assert_true(moving || under_emulator());
 	os_unmap(place, 2 * PART);
