@@ -98,9 +98,12 @@ static struct {
 	uint64_t broken;
 } huge = {.small_ns = USUAL_SMALL_NS};
 
+/* Also without the lock, for a hugepage in use. */
 static enum huge_page_advice advice_of(size_t number)
 {
-	return number < heap.top ? (enum huge_page_advice)load_relaxed(&hugepage_records[number].advice) : ADVICE_NONE;
+	if (number >= load_relaxed(&heap.top))
+		return ADVICE_NONE;
+	return (enum huge_page_advice)load_relaxed(&hugepage_records[number].advice);
 }
 
 /* Whether this hugepage and the one below it are different mappings. */

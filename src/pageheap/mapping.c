@@ -23,7 +23,7 @@ static void raise_top(size_t end)
 
 	if (end <= old)
 		return;
-	heap.top = end;
+	store_relaxed(&heap.top, end);
 	for (size_t number = old; number < end; number++)
 		heap_enter_free(number);
 	extents_add(old * HUGEPAGE_PAGES, (end - old) * HUGEPAGE_PAGES, end);

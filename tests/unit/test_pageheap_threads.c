@@ -212,6 +212,24 @@ static bool worker_move(struct worker *worker, struct run *run)
 	return is_marked(run, run->pages);
 }
 
+/* Gives back what is inside a part of a run. Only that is gone. */
+static bool worker_purge(struct worker *worker, struct run *run)
+{
+	size_t first = random_below(&worker->state, run->pages);
+	size_t count = 1 + random_below(&worker->state, run->pages - first);
+	uintptr_t start = round_up(run->address + (first << PAGE_SHIFT), os_page_size());
+	uintptr_t end = round_down(run->address + ((first + count) << PAGE_SHIFT), os_page_size());
+
+	if (start >= end || !pageheap_purge(start, end - start))
+		return is_marked(run, run->pages);
+	for (uintptr_t address = start; address < end; address += os_page_size()) {
+		if (*(uint64_t *)address != 0)
+			return false;
+	}
+	mark(run, 0);
+	return true;
+}
+
 static bool worker_free(struct run *run)
 {
 	bool marked = is_marked(run, run->pages);
@@ -225,7 +243,7 @@ static bool worker_step(struct worker *worker, struct run *run)
 {
 	if (run->address == 0)
 		return worker_allocate(worker, run);
-	switch (random_below(&worker->state, 6)) {
+	switch (random_below(&worker->state, 7)) {
 	case 0:
 		return worker_grow(worker, run);
 	case 1:
@@ -234,6 +252,8 @@ static bool worker_step(struct worker *worker, struct run *run)
 		if (random_below(&worker->state, 8) == 0)
 			pageheap_release(random_below(&worker->state, (size_t)4 << 20));
 		return true;
+	case 3:
+		return worker_purge(worker, run);
 	default:
 		return worker_free(run);
 	}
