@@ -87,6 +87,14 @@ UNUSED static size_t random_below(uint64_t *state, size_t end)
 	return (size_t)(random_next(state) % end);
 }
 
+/* Until when random operations go on, in seconds: as many minutes as TIERMALLOC_TEST_MINUTES says (make soak), or 0. */
+UNUSED static time_t soak_end(void)
+{
+	const char *minutes = getenv("TIERMALLOC_TEST_MINUTES");
+
+	return minutes != NULL ? time(NULL) + 60 * strtol(minutes, NULL, 10) : 0;
+}
+
 /* What was written, as a string; longer text is cut off. */
 struct captured {
 	char text[4096];

@@ -98,15 +98,19 @@ static void random_step(void)
 
 static void random_operations(void **unused)
 {
+	time_t end = soak_end();
+
 	(void)unused;
-	for (int step = 0; step < STEPS; step++) {
-		random_step();
-		if (step % STEPS_BETWEEN_CHECKS == 0)
-			model_check_all();
-	}
-	model_free_all();
-	pageheap_release(0);
-	assert_int_equal(heap_statistics().free, 0);
+	do {
+		for (int step = 0; step < STEPS; step++) {
+			random_step();
+			if (step % STEPS_BETWEEN_CHECKS == 0)
+				model_check_all();
+		}
+		model_free_all();
+		pageheap_release(0);
+		assert_int_equal(heap_statistics().free, 0);
+	} while (time(NULL) < end);
 }
 
 static uintptr_t allocate(size_t pages, enum page_kind kind)

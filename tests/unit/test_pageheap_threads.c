@@ -272,12 +272,11 @@ static void *work(void *argument)
 	return NULL;
 }
 
-static void all_at_once(void **unused)
+static void run_workers(void)
 {
 	static struct worker workers[THREADS];
 	pthread_t threads[THREADS];
 
-	(void)unused;
 	for (size_t i = 0; i < THREADS; i++) {
 		workers[i].state = random_next(&state);
 		assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
@@ -288,18 +287,22 @@ static void all_at_once(void **unused)
 	}
 	model_check_all();
 	assert_int_equal(heap_statistics().used, 0);
-	/* And with addresses that come and go. */
-	assert_true(make_addresses_scarce(true));
-	for (size_t i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
-	for (size_t i = 0; i < THREADS; i++) {
-		pthread_join(threads[i], NULL);
-		assert_int_equal(workers[i].failures, 0);
-	}
-	pageheap_release(0);
-	assert_true(make_addresses_scarce(false));
-	model_check_all();
-	assert_int_equal(heap_statistics().used, 0);
+}
+
+static void all_at_once(void **unused)
+{
+	time_t end = soak_end();
+
+	(void)unused;
+	do {
+		run_workers();
+		/* And with addresses that come and go. */
+		assert_true(make_addresses_scarce(true));
+		run_workers();
+		pageheap_release(0);
+		assert_true(make_addresses_scarce(false));
+		model_check_all();
+	} while (time(NULL) < end);
 }
 
 int main(void)
