@@ -1,6 +1,7 @@
 """pgo: the whole loop on a small program; and what it measures with. No time is judged."""
 
 import json
+import pathlib
 import re
 import subprocess
 import sys
@@ -40,6 +41,17 @@ class Loop(support.ToolTest):
         for label in ("peak RSS", "processor time, s", "time on the clock, s"):
             self.assertRegex(result.stdout, rf"(?m)^{label} +\d")
         self.check_folder(result.stdout)
+        self.check_one_of_several(before)
+
+    def check_one_of_several(self, before):
+        """In the same folder, whose builds are there."""
+        name = pathlib.Path("/usr/bin/python3").resolve().name
+        result = self.pgo("--process", name, "sh", "-c", f"/bin/true; /usr/bin/{name} program.py < input; :")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        for side in ("before", "after"):
+            self.assertEqual(histogram.read_histogram(self.folder / "result" / f"{side}.histogram").totals["processes"], 1)
+        again = int(re.search(r"(?m)^waste by rounding, bytes at the peak +(\d+) ", result.stdout)[1])
+        self.assertAlmostEqual(again / before, 1, delta=0.01)
 
     def check_prediction(self, text, before, after):
         predicted = map(int, re.search(r"(?m)^  predicted from the first recording +(\d+) +(\d+) ", text).groups())
