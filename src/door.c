@@ -33,16 +33,28 @@ static void *out_of_memory(void)
 	return NULL;
 }
 
-/* False: there is no heap, or a signal handler has interrupted this thread in here. */
-static inline bool enter(void)
+static inline bool enter_door(void)
 {
-	if (unlikely(thread_state.phase < THREAD_OPEN) && !process_enter_thread())
-		return false;
 	if (!door_enter())
 		return false;
 	if (unlikely(recording_concerns_threads() || thread_state.recorder != NULL))
 		recording_attend_thread();
 	return true;
+}
+
+/* False: there is no heap, or a signal handler has interrupted this thread in here. */
+static inline bool enter(void)
+{
+	if (unlikely(thread_state.phase < THREAD_OPEN) && !process_enter_thread())
+		return false;
+	return enter_door();
+}
+
+static inline bool enter_to_free(void)
+{
+	if (unlikely(thread_state.phase < THREAD_OPEN) && !process_enter_thread_to_free())
+		return false;
+	return enter_door();
 }
 
 /*
@@ -73,8 +85,8 @@ static inline void leave(void)
 
 	if (unlikely(load_relaxed(&pageheap_asks) & PAGEHEAP_ASKS_CACHES))
 		shrink_caches();
-	/* A thread that is about to end has a recorder for one call at a time: nobody would take it away later. */
-	if (unlikely(thread_state.recorder != NULL) && thread_state.phase == THREAD_CLOSED)
+	/* It has a recorder for one call at a time. */
+	if (unlikely(thread_state.recorder != NULL) && thread_is_passing())
 		recording_leave_thread();
 	door_leave();
 	if (watched)
@@ -306,7 +318,7 @@ static void free_any(void *pointer, size_t size, const char *function)
 		return;
 	}
 	/* Refused to a signal handler in here: the block is lost. */
-	if (unlikely(!enter()))
+	if (unlikely(!enter_to_free()))
 		return;
 	free_ours(pointer, size, function);
 	leave();

@@ -88,6 +88,22 @@ bool process_enter_thread(void)
 	return ready;
 }
 
+/*
+ * A thread that only frees gets a cache with its EARLY_FREES-th. The C library frees the last of a detached thread's memory
+ * after the thread's destructors have run, and nobody would take a cache away that was opened for that. Who frees before its
+ * end is watched from the first free on, and closed then.
+ */
+#define EARLY_FREES 16
+
+bool process_enter_thread_to_free(void)
+{
+	if (thread_state.phase != THREAD_NEW || thread_state.early_frees == EARLY_FREES)
+		return process_enter_thread();
+	if (thread_state.early_frees++ == 0)
+		watch_thread_exit();
+	return process_ready();
+}
+
 static void apply_options(void)
 {
 	const struct frontend_limits limits = {options.thread_cache_size, options.min_per_thread_cache};

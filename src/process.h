@@ -15,4 +15,7 @@ bool process_ready(void);
 /* The same, and gives the thread its cache unless it is exiting. */
 bool process_enter_thread(void);
 
+/* For a thread that frees: it has a cache only after some frees, and central serves it until then. */
+bool process_enter_thread_to_free(void);
+
 #endif

@@ -18,8 +18,8 @@ struct thread_cache;
 struct recorder;
 struct rseq_area;
 
-enum thread_phase {
-	THREAD_NEW,     /* has not come to the door yet */
+enum __attribute__((packed)) thread_phase {
+	THREAD_NEW,     /* has not allocated yet */
 	THREAD_VFORKED, /* has called vfork: is the child now, whose number of a CPU is wrong, or the parent again */
 	THREAD_OPEN,    /* has a cache, or uses the CPUs' slabs */
 	THREAD_CLOSED,  /* exiting, or no cache could be had: central serves it directly */
@@ -34,8 +34,9 @@ struct thread_state {
 	struct recorder *recorder; /* counts what this thread does, see observe/recording.h; NULL: nobody does */
 	uint32_t id;               /* the kernel's thread id, 0 until asked for */
 	enum thread_phase phase;
-	uint8_t forking; /* forks under way: it holds locks for them, and may take them again */
-	bool in_door;    /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
+	uint8_t early_frees; /* of a thread that is new, see process_enter_thread_to_free */
+	uint8_t forking;     /* forks under way: it holds locks for them, and may take them again */
+	bool in_door; /* a tier is at work for this thread: whoever calls now is a signal handler, see reentrant.h */
 	uint16_t
 		watched_calls; /* that have come to the door, of those of frontend_watches, in this step of the clock: */
 	uint32_t watched_at;   /* milliseconds */
@@ -44,6 +45,15 @@ struct thread_state {
 _Static_assert(sizeof(struct thread_state) <= 64, "the TLS block has to fit into the static TLS surplus");
 
 extern HIDDEN __thread struct thread_state thread_state __attribute__((tls_model("initial-exec")));
+
+/*
+ * One that is about to end, or that has not allocated yet, and is perhaps ending: nobody would take away later what it is
+ * given for its calls.
+ */
+static inline bool thread_is_passing(void)
+{
+	return thread_state.phase == THREAD_CLOSED || thread_state.phase == THREAD_NEW;
+}
 
 /* Sends the thread's next call to the door. Another thread's: it may be in the middle of one that still goes past it. */
 void close_fast_paths(struct thread_state *state);

@@ -291,7 +291,7 @@ void recording_leave_thread(void)
  */
 static void count_thread(struct recorder *recorder)
 {
-	if (recorder->counted || thread_state.phase == THREAD_CLOSED)
+	if (recorder->counted || thread_is_passing())
 		return;
 	recorder->counted = true;
 	__atomic_fetch_add(&process_record.threads, 1, __ATOMIC_RELAXED);

@@ -1,5 +1,6 @@
 """Threads that come, go, exchange blocks and are interrupted."""
 
+import os
 import unittest
 
 from support import RESIDENT, TrapTest, not_emulated
@@ -22,6 +23,10 @@ class Turnover(TrapTest):
     @not_emulated(RESIDENT)
     def test_two_hundred_live_threads(self):
         self.run_trap("live_threads")
+
+    @not_emulated("counts the kernel's threads")
+    def test_threads_that_never_allocate(self):
+        self.run_trap("silent_threads", 1000, os.devnull)
 
     @not_emulated(RESIDENT)
     def test_first_action_of_a_thread_is_a_free(self):
