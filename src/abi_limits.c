@@ -84,10 +84,14 @@ EXPORT bool PUBLIC(tiermalloc_trend_ms)(size_t milliseconds)
 EXPORT size_t PUBLIC(tiermalloc_counted_bytes)(void)
 {
 	struct pageheap_statistics pages;
+	bool entered;
 
 	if (!process_ready())
 		return 0;
+	entered = door_enter();
 	pageheap_read_statistics(&pages);
+	if (entered)
+		door_leave();
 	return pages.counted;
 }
 

@@ -7,8 +7,9 @@
 
 #include "abi.h"
 #include "observe/statistics.h"
-#include "pageheap/pageheap.h"
 #include "process.h"
+#include "reentrant.h"
+#include "tiermalloc/tiermalloc.h"
 
 #if !__GLIBC_PREREQ(2, 33)
 struct mallinfo2 {
@@ -22,6 +23,16 @@ EXPORT void PUBLIC(malloc_stats)(void);
 EXPORT int PUBLIC(malloc_info)(int options, FILE *stream);
 EXPORT int PUBLIC(mallopt)(int parameter, int value);
 
+/* Behind the door, as all here: a signal handler that interrupts this may allocate. */
+static void read_statistics(struct statistics *statistics)
+{
+	bool entered = door_enter();
+
+	statistics_read(statistics);
+	if (entered)
+		door_leave();
+}
+
 /* Large blocks stand for glibc's mapped regions; everything else for its arenas. */
 static struct mallinfo2 gather(void)
 {
@@ -30,7 +41,7 @@ static struct mallinfo2 gather(void)
 
 	if (!process_ready())
 		return info;
-	statistics_read(&s);
+	read_statistics(&s);
 	info.arena = s.pages.used - s.in_use_large + s.pages.free;
 	info.ordblks = s.spans;
 	info.hblks = s.large_blocks;
@@ -70,41 +81,60 @@ struct mallinfo PUBLIC(mallinfo)(void)
 
 void PUBLIC(malloc_stats)(void)
 {
-	if (process_ready())
-		statistics_print_to_stderr();
+	bool entered;
+
+	if (!process_ready())
+		return;
+	entered = door_enter();
+	statistics_print_to_stderr();
+	if (entered)
+		door_leave();
 }
 
-static void flush_to_stream(struct text *text, void *stream)
+struct output {
+	FILE *stream;
+	bool entered;
+};
+
+/* The stream may allocate, and has a lock: not behind the door. */
+static void flush_to_stream(struct text *text, void *context)
 {
-	fwrite(text->buffer, 1, text->length, stream);
+	struct output *output = context;
+
+	if (output->entered)
+		door_leave();
+	fwrite(text->buffer, 1, text->length, output->stream);
 	text->length = 0;
+	if (output->entered)
+		output->entered = door_enter();
 }
 
 int PUBLIC(malloc_info)(int options, FILE *stream)
 {
 	char buffer[1024];
-	struct text text = {.buffer = buffer, .capacity = sizeof(buffer), .flush = flush_to_stream, .context = stream};
+	struct output output = {.stream = stream};
+	struct text text = {.buffer = buffer, .capacity = sizeof(buffer), .flush = flush_to_stream, .context = &output};
 
 	if (options != 0)
 		return EINVAL;
 	if (!process_ready())
 		return ENOMEM;
+	output.entered = door_enter();
 	statistics_write_xml(&text);
+	if (output.entered)
+		door_leave();
 	return 0;
 }
 
 /*
- * M_TRIM_THRESHOLD sets how much free memory is kept. The other parameters of glibc are accepted and have nothing
+ * M_TRIM_THRESHOLD sets how much free memory is kept; -1: all of it. The other parameters of glibc are accepted and have nothing
  * to act on here: there are no arenas, and no threshold from which blocks are mapped.
  */
 int PUBLIC(mallopt)(int parameter, int value)
 {
 	switch (parameter) {
 	case M_TRIM_THRESHOLD:
-		if (value < 0 || !process_ready())
-			return 0;
-		pageheap_set_retain((size_t)value);
-		return 1;
+		return value >= -1 && PUBLIC(tiermalloc_retain)(value == -1 ? PTRDIFF_MAX : (size_t)value);
 	case M_MXFAST:
 	case M_NLBLKS:
 	case M_GRAIN:

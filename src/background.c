@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/bell.h"
+#include "base/file.h"
 #include "base/message.h"
 #include "base/os.h"
 #include "base/thread_state.h"
@@ -217,7 +218,7 @@ void background_begin(bool wanted)
 		static const char text[] =
 			"tiermalloc: TIERMALLOC_CONF: \"background\" needs a program that has pthread_create\n";
 
-		write_all(STDERR_FILENO, text, sizeof(text) - 1);
+		file_write(STDERR_FILENO, text, sizeof(text) - 1);
 		return;
 	}
 	store_relaxed(&background.wanted, true);

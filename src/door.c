@@ -282,6 +282,18 @@ static inline bool may_have_class(size_t size, unsigned class)
 	return size <= LARGEST_CLASS_SIZE && (class_of_size(size) == class || class_for(NEW_ALIGNMENT, size) == class);
 }
 
+static bool smaller_sizes_are_allowed;
+
+void door_allow_smaller_sizes(void)
+{
+	store_relaxed(&smaller_sizes_are_allowed, true);
+}
+
+static bool is_left_larger(size_t usable, size_t size)
+{
+	return load_relaxed(&smaller_sizes_are_allowed) && size <= usable;
+}
+
 /* A block of the heap. `size`: of a sized free, or 0. */
 static void free_ours(void *pointer, size_t size, const char *function)
 {
@@ -291,7 +303,8 @@ static void free_ours(void *pointer, size_t size, const char *function)
 
 	if (likely(class != 0)) {
 		if (size != 0 && unlikely(!may_have_class(size, class)) &&
-		    !size_is_plausible(size_classes[class].size, size))
+		    !size_is_plausible(size_classes[class].size, size) &&
+		    !is_left_larger(size_classes[class].size, size))
 			pointer_wrong_size(pointer, size, function);
 		if (unlikely(thread_state.recorder != NULL))
 			recording_freed(pointer);
@@ -301,7 +314,7 @@ static void free_ours(void *pointer, size_t size, const char *function)
 	span = large_span_of(address);
 	if (span == NULL || span->start != address)
 		pointer_wrong(pointer, function);
-	if (size != 0 && pages_for(size) != span->pages)
+	if (size != 0 && pages_for(size) != span->pages && !is_left_larger(span_bytes(span), size))
 		pointer_wrong_size(pointer, size, function);
 	if (unlikely(thread_state.recorder != NULL))
 		recording_freed(pointer);

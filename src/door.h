@@ -35,6 +35,9 @@ static inline bool size_is_plausible(size_t usable, size_t size)
 	return size <= usable && size >= usable / 2;
 }
 
+/* From now on a sized free may say any smaller size: realloc has left a block larger than it should be. */
+void door_allow_smaller_sizes(void);
+
 /* `size` is what was asked for when the block was allocated; stops the process if it can't be. */
 NOINLINE void door_free_sized(void *pointer, size_t size, const char *function);
 

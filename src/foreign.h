@@ -8,6 +8,9 @@
 
 #include <stddef.h>
 
+/* Finds the next allocator's functions. At start-up: later it would change what dlerror says, or wait for a lock of the linker. */
+void foreign_begin(void);
+
 void foreign_free(void *pointer, const char *function);
 void *foreign_realloc(void *pointer, size_t size);
 size_t foreign_usable_size(void *pointer, const char *function);

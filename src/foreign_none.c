@@ -12,6 +12,10 @@ static _Noreturn void not_ours(void *pointer, const char *function)
 	message_wrong_use(&use);
 }
 
+void foreign_begin(void)
+{
+}
+
 void foreign_free(void *pointer, const char *function)
 {
 	not_ours(pointer, function);

@@ -150,8 +150,9 @@ static void after_in_child(void)
 		else
 			lock_adopt_in_child(lock);
 	}
-	central_adopt_in_child();
-	/* Not in the middle of a change of the registry, nor of one of the page heap. */
+	/* Not in the middle of a change of the registry, nor of one of the page heap, which that may give spans back to. */
+	if (forking.holdings.lock[PAGEHEAP_LOCK] == LOCK_TAKEN)
+		central_adopt_in_child();
 	if (forking.holdings.lock[FRONTEND_LOCK] == LOCK_TAKEN)
 		frontend_forget_other_threads();
 	if (forking.holdings.lock[PAGEHEAP_LOCK] == LOCK_TAKEN)

@@ -242,12 +242,18 @@ void operator_delete_array_aligned_nothrow(void *pointer, size_t alignment, cons
 	operator_delete_array_aligned(pointer, alignment);
 }
 
-/* The same code under a name that nobody can replace, to compare with. */
+/* The same code under names that nobody can replace, to compare with. */
 void own_operator_delete(void *pointer) __attribute__((alias("_ZdlPv"), visibility("hidden")));
+void *own_operator_new(size_t size) __attribute__((alias("_Znwm"), visibility("hidden")));
+void *own_operator_new_nothrow(size_t size, const struct nothrow *tag)
+	__attribute__((alias("_ZnwmRKSt9nothrow_t"), visibility("hidden")));
 
 bool operators_are_ours(void)
 {
-	void (*volatile in_use)(void *) = operator_delete;
+	void (*volatile delete_in_use)(void *) = operator_delete;
+	void *(*volatile new_in_use)(size_t) = operator_new;
+	void *(*volatile nothrow_in_use)(size_t, const struct nothrow *) = operator_new_nothrow;
 
-	return in_use == own_operator_delete;
+	return delete_in_use == own_operator_delete && new_in_use == own_operator_new &&
+	       nothrow_in_use == own_operator_new_nothrow;
 }

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-/* Whether the program uses our operator delete(void *): only then may a sized delete go past it. */
+/* Whether the program uses our operator delete(void *), and has all it deletes from ours: only then may sized deletes go past it. */
 bool operators_are_ours(void);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/options.h"
 #include "base/os.h"
 #include "fast_path.h"
+#include "foreign.h"
 #include "fork.h"
 #include "frontend/frontend.h"
 #include "observe/output_path.h"
@@ -171,6 +172,7 @@ __attribute__((constructor(101))) static void start_up(void)
 	if (thread_state.phase == THREAD_OPEN)
 		watch_thread_exit();
 	fork_watch();
+	foreign_begin();
 	/* Asked for once, and now: later the program may have given up its right to open files. */
 	os_addresses_are_scarce();
 	if (operators_are_ours())
@@ -180,11 +182,21 @@ __attribute__((constructor(101))) static void start_up(void)
 	background_begin(options.background);
 }
 
+/* Behind the door: a signal handler that interrupts this may allocate. */
+static void print_statistics(void)
+{
+	bool entered = door_enter();
+
+	statistics_print_to_stderr();
+	if (entered)
+		door_leave();
+}
+
 __attribute__((destructor)) static void at_exit(void)
 {
 	background_end();
 	if (options.stats_print)
-		statistics_print_to_stderr();
+		print_statistics();
 	write_recording();
 	page_trace_flush();
 }

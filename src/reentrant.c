@@ -8,6 +8,7 @@
 #include "base/closed_cache.h"
 #include "base/os.h"
 #include "base/thread_state.h"
+#include "fast_path.h"
 #include "frontend/frontend.h"
 #include "frontend/thread_cache.h"
 #include "observe/recording.h"
@@ -92,6 +93,8 @@ void *reentrant_allocate(size_t alignment, size_t size)
 	alignment = maximum(alignment, os_page_size());
 	if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX || (block = claim()) == NULL)
 		return NULL;
+	/* Sized deletes, whose fast path does not ask whether a pointer is the heap's, go to the door from now on. */
+	store_relaxed(&sized_free_limit, 0);
 	block->mapped = round_up(maximum(size, 1) + alignment - os_page_size(), os_page_size());
 	mapping = os_map_anywhere(block->mapped);
 	store_relaxed(&block->start, round_up(mapping, alignment));

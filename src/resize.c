@@ -56,6 +56,19 @@ static void *copy(void *pointer, size_t old_size, size_t size)
 	return copied;
 }
 
+/* A smaller block, or the same one where there is no memory for another: realloc to less does not fail. */
+static void *shrink(void *pointer, size_t old_size, size_t size)
+{
+	int saved = errno;
+	void *copied = copy(pointer, old_size, size);
+
+	if (copied != NULL)
+		return copied;
+	errno = saved;
+	door_allow_smaller_sizes();
+	return pointer;
+}
+
 /* Copies to pages of its own, with room to grow. NULL: not to be had, nothing has changed. */
 static void *copy_to_pages(void *pointer, size_t old_size, size_t size)
 {
@@ -104,7 +117,7 @@ static void *resize_small(void *pointer, unsigned class, size_t size)
 	pointer_check(pointer, class, "realloc");
 	if (size <= old_size && (leaves_little(old_size, size) || class_of_size(size) == class))
 		return pointer;
-	return size > old_size ? grow(pointer, old_size, size) : copy(pointer, old_size, size);
+	return size > old_size ? grow(pointer, old_size, size) : shrink(pointer, old_size, size);
 }
 
 /* Fewer pages are copied: moving costs two calls to the system, leaves no memory behind, and splits mappings. */
@@ -131,7 +144,8 @@ static void *resize_large(struct span *span, size_t size)
 	}
 	if (resized != NULL)
 		return (void *)resized->start;
-	return size > span_bytes(span) ? grow(pointer, span_bytes(span), size) : copy(pointer, span_bytes(span), size);
+	return size > span_bytes(span) ? grow(pointer, span_bytes(span), size)
+				       : shrink(pointer, span_bytes(span), size);
 }
 
 static void *resize(void *pointer, size_t size)

@@ -156,5 +156,6 @@ void lock_thaw(struct lock *lock)
 
 void lock_adopt_in_child(struct lock *lock)
 {
-	store_relaxed(&lock->word, thread_id());
+	/* What was frozen stays so until the fork is over. */
+	store_relaxed(&lock->word, thread_id() | (load_relaxed(&lock->word) & LOCK_FROZEN));
 }

@@ -1,10 +1,11 @@
 /* Text without stdio and without allocation. */
 #include "base/message.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/file.h"
 
 void text_flush(struct text *text)
 {
@@ -65,24 +66,6 @@ void text_hexadecimal(struct text *text, uint64_t number)
 	text_digits(text, number, 16, 0);
 }
 
-bool write_all(int descriptor, const char *bytes, size_t count)
-{
-	int saved = errno;
-
-	while (count != 0) {
-		ssize_t written = write(descriptor, bytes, count);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written <= 0)
-			return false;
-		bytes += written;
-		count -= (size_t)written;
-	}
-	errno = saved;
-	return true;
-}
-
 void message_abort(const char *what)
 {
 	char buffer[256];
@@ -91,7 +74,7 @@ void message_abort(const char *what)
 	text_string(&text, "tiermalloc: ");
 	text_string(&text, what);
 	buffer[text.length++] = '\n';
-	write_all(STDERR_FILENO, buffer, text.length);
+	file_write(STDERR_FILENO, buffer, text.length);
 	abort();
 }
 

@@ -22,9 +22,6 @@ void text_number_padded(struct text *text, uint64_t number, unsigned width);
 void text_hexadecimal(struct text *text, uint64_t number);
 void text_flush(struct text *text);
 
-/* Writes all of it to a descriptor, through interruptions. False: it could not, and errno says why; else errno is kept. */
-bool write_all(int descriptor, const char *bytes, size_t count);
-
 /* One line "tiermalloc: TEXT" on stderr, then abort(). */
 COLD _Noreturn void message_abort(const char *text);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/message.h"
 #include "size_classes.h"
 
@@ -207,7 +208,7 @@ static void complain(const char *what, struct word word, const struct option *op
 		text_string(&text, ")");
 	}
 	buffer[text.length++] = '\n';
-	write_all(STDERR_FILENO, buffer, text.length);
+	file_write(STDERR_FILENO, buffer, text.length);
 }
 
 static const struct option *find(struct word key)

@@ -94,10 +94,11 @@ void frontend_close_thread(void)
 
 void frontend_before_vfork(void)
 {
+	/* Now: asked for by the child, in the same memory, it would be the child's. */
+	thread_id();
 	/* Also of a thread that ends: it goes on using the slabs where its area is the C library's. */
 	if (thread_state.area == NULL)
 		return;
-	thread_id();
 	thread_state.phase = THREAD_VFORKED;
 	thread_state.rseq_offset = 0;
 }

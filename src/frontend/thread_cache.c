@@ -228,7 +228,7 @@ void thread_cache_open(void)
 	 */
 	struct thread_cache *cache = registry_find(thread_id());
 
-	if (cache == NULL) {
+	if (cache == NULL || cache->state != &thread_state) {
 		cache = arena_allocate(sizeof(*cache));
 		if (cache == NULL)
 			return;

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/message.h"
 #include "base/os.h"
 #include "fast_path.h"
@@ -232,7 +233,7 @@ static void flush_to_file(struct text *text, void *context)
 {
 	struct output *output = context;
 
-	if (output->error == 0 && !write_all(output->descriptor, text->buffer, text->length))
+	if (output->error == 0 && !file_write(output->descriptor, text->buffer, text->length))
 		output->error = errno;
 	text->length = 0;
 }
@@ -311,11 +312,11 @@ static int write_file(const char *path, const char *temporary)
 
 	if (!may_replace(path))
 		return EEXIST;
-	descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
+	descriptor = file_open(temporary, O_CREAT | O_TRUNC | O_NOFOLLOW);
 	if (descriptor < 0)
 		return errno;
 	error = write_contents(descriptor);
-	if (close(descriptor) != 0 && error == 0)
+	if (!file_close(descriptor) && error == 0)
 		error = errno;
 	if (error == 0 && rename(temporary, path) != 0)
 		error = errno;

@@ -6,6 +6,8 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 /* glibc's, from 2.32 on: without a lock, a translation or an allocation. */
 extern const char *strerrordesc_np(int error) __attribute__((weak));
 
@@ -53,5 +55,5 @@ void path_complain(const char *doing, const char *path, const char *what, int er
 		text_number(&text, (uint64_t)error);
 	}
 	buffer[text.length++] = '\n';
-	write_all(STDERR_FILENO, buffer, text.length);
+	file_write(STDERR_FILENO, buffer, text.length);
 }

@@ -6,6 +6,7 @@
  * for files of its own.
  */
 #define _GNU_SOURCE
+#include "base/file.h"
 #include "observe/page_trace.h"
 
 #include <errno.h>
@@ -49,16 +50,16 @@ static void stop(int error)
 static void write_buffer(void)
 {
 	int saved = errno;
-	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | (trace.created ? O_APPEND : O_TRUNC);
+	int flags = O_NOFOLLOW | (trace.created ? O_APPEND : O_CREAT | O_TRUNC);
 	int descriptor;
 
 	if (!trace.on || trace.length == 0)
 		return;
-	descriptor = open(trace.path, flags, 0666);
-	if (descriptor < 0 || !write_all(descriptor, (const char *)trace.buffer, trace.length))
+	descriptor = file_open(trace.path, flags);
+	if (descriptor < 0 || !file_write(descriptor, (const char *)trace.buffer, trace.length))
 		stop(errno);
 	if (descriptor >= 0)
-		close(descriptor);
+		file_close(descriptor);
 	trace.created = true;
 	trace.length = 0;
 	errno = saved;

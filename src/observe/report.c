@@ -1,6 +1,7 @@
 /* Statistics as text for people, and as XML for malloc_info. */
 #include <unistd.h>
 
+#include "base/file.h"
 #include "observe/recording.h"
 #include "observe/statistics.h"
 
@@ -216,7 +217,7 @@ void statistics_write_xml(struct text *text)
 static void flush_to_stderr(struct text *text, void *unused)
 {
 	(void)unused;
-	write_all(STDERR_FILENO, text->buffer, text->length);
+	file_write(STDERR_FILENO, text->buffer, text->length);
 	text->length = 0;
 }
 

@@ -55,6 +55,14 @@ static void check_usable_size(size_t size)
 	REQUIRE(errno == 4711, "free of a foreign pointer changed errno to %d", errno);
 }
 
+/* Whoever frees does not expect that it asks the dynamic linker for something. */
+static void check_linker_message(void)
+{
+	REQUIRE(!dlopen("/nowhere/libnothing.so", RTLD_NOW), "a library that is not there was loaded");
+	free(foreign_block(100));
+	REQUIRE(dlerror(), "free of a foreign pointer has taken the linker's message away");
+}
+
 /* Every byte of the block's usable size counts, not only of what was asked for. */
 static void check_realloc(unsigned char *block, size_t old_size, size_t new_size)
 {
@@ -169,6 +177,7 @@ int main(void)
 		REQUIRE(!realloc(foreign_block(size), 0), "realloc(foreign, 0) is not NULL");
 		check_deletes(size);
 	}
+	check_linker_message();
 	check_realloc_failing();
 	for (int i = 0; i < SIZES && sizes[i] < MIB; i++)
 		check_sized_frees(sizes[i]);

@@ -21,6 +21,9 @@ class OutOfMemory(TrapTest):
     def test_limited_data(self):
         self.run_trap("out_of_memory", "data")
 
+    def test_realloc_to_less(self):
+        self.run_trap("shrink")
+
     def test_limit_from_outside(self):
         shell = ["/bin/sh", "-c", 'ulimit -v 320000 && exec "$0" "$@"']
         self.run_trap("out_of_memory", "outside", wrap=shell)
@@ -46,6 +49,9 @@ class Limits(TrapTest):
 
     def test_operator_new(self):
         self.run_trap("memory_limits_new", options="hard_limit:100M")
+
+    def test_operator_new_of_the_program(self):
+        self.run_trap("own_new")
 
 
 @not_emulated(RESIDENT)

@@ -1,6 +1,7 @@
 """Threads that come, go, exchange blocks and are interrupted."""
 
 import os
+import tempfile
 import unittest
 
 from support import RESIDENT, TrapTest, not_emulated
@@ -41,6 +42,16 @@ class Exchange(TrapTest):
 class Signals(TrapTest):
     def test_many_signals(self):
         self.run_trap("signals", 5000)
+
+    @not_emulated("takes minutes")
+    def test_statistics_in_between(self):
+        self.run_trap("signals_report")
+
+
+class Cancellation(TrapTest):
+    def test_while_a_file_is_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.run_trap("cancelled", options=f"trace_pages:{folder}/file")
 
 
 if __name__ == "__main__":

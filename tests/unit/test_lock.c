@@ -218,6 +218,11 @@ static void try_for_fork(void **unused)
 	pthread_join(thread, NULL);
 	assert_int_equal(word_of(&holder.lock), 0);
 	assert_int_equal(lock_try_for_fork(&holder.lock), LOCK_TAKEN);
+	/* What was frozen before the fork is so in the child, until the fork is over. */
+	lock_freeze(&holder.lock);
+	lock_adopt_in_child(&holder.lock);
+	assert_int_equal(word_of(&holder.lock), thread_id() | LOCK_FROZEN);
+	lock_thaw(&holder.lock);
 	lock_release(&holder.lock);
 }
 

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 
+#include "base/file.h"
 #include "base/message.h"
 
 static void numbers(void **unused)
@@ -128,7 +129,7 @@ static void writes_all(void **unused)
 	}
 	close(ends[0]);
 	errno = EXDEV;
-	assert_true(write_all(ends[1], bytes, size));
+	assert_true(file_write(ends[1], bytes, size));
 	assert_int_equal(errno, EXDEV);
 	close(ends[1]);
 	while (waitpid(child, &status, 0) < 0)
@@ -142,7 +143,7 @@ static void write_fails(void **unused)
 {
 	(void)unused;
 	errno = EXDEV;
-	assert_false(write_all(-1, "text", 4));
+	assert_false(file_write(-1, "text", 4));
 	assert_int_equal(errno, EBADF);
 }
 

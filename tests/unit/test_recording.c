@@ -376,7 +376,8 @@ static void test_remote_frees(void **unused)
 	tm_free(block);
 	file = written();
 	assert_string_equal(row_text(file, 200, 1), "3 0 1 1 2 0 3 0 0 0 0");
-	assert_int_equal(file->totals[THREADS_SEEN], 3);
+	/* One that only frees a block or two is not counted. */
+	assert_int_equal(file->totals[THREADS_SEEN], 2);
 	stop();
 }
 

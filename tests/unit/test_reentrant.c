@@ -181,10 +181,13 @@ static void test_blocks_outlive_the_door(void **state)
 	struct block freed = {NULL, 3 * MIB, 2};
 
 	(void)state;
+	sized_free_limit = SMALL_SIZE;
 	assert_true(door_enter());
 	resized.start = tm_malloc(resized.size);
 	freed.start = tm_malloc(freed.size);
 	door_leave();
+	/* A sized delete of one of them has to come to the door. */
+	assert_int_equal(sized_free_limit, 0);
 	block_fill(&resized);
 	block_fill(&freed);
 	assert_true(tm_malloc_usable_size(resized.start) >= resized.size);
@@ -325,7 +328,7 @@ static void test_failures(void **state)
 }
 
 #define THREADS 4
-#define HELD 20
+#define HELD    20
 
 /* Behind the door of one thread each; the table is everybody's. */
 static void *work_behind_the_door(void *argument)
@@ -463,7 +466,7 @@ static void *work_under_signals(void *argument)
 	return NULL;
 }
 
-#define WANTED_HITS 50
+#define WANTED_HITS     50
 #define MAXIMUM_SIGNALS 100000
 
 /* The next signal is sent when the last one has been handled. */
