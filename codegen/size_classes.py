@@ -7,6 +7,7 @@ derivation.py, and header_printer.py and table_printer.py write them down. Needs
 
 import argparse
 import os
+import stat
 import sys
 import tempfile
 
@@ -32,14 +33,30 @@ def parse_arguments(arguments):
     return parser.parse_args(arguments)
 
 
+def is_stream(path):
+    """Whether there is a device, pipe or the like, which is written to and never replaced."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
+def usual_mode():
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 def write_atomically(path, text):
-    """Puts the whole text in place at once, so that nobody ever reads half a header."""
+    """Puts the whole text in place at once, so that nobody ever reads half a header. A link stays one."""
+    if is_stream(path):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    path = os.path.realpath(path)
     directory, name = os.path.split(path)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory or ".")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode) if os.path.exists(path) else usual_mode())
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)

@@ -3,8 +3,8 @@
  *
  * While a thread is behind the door its fast paths are closed, and calls that come in are served from here: each
  * block is a mapping of its own, remembered in a table without locks. POSIX promises nothing for such handlers;
- * what they get here is neither a deadlock nor a corrupted heap. (A handler that interrupts the fast path itself is
- * fine as long as it frees what it allocates; at worst some objects are lost.)
+ * what they get here is neither a deadlock nor a corrupted heap. (A handler that interrupts a fast path of the threads'
+ * caches is another matter: nothing there can protect the few instructions.)
  *
  * Memory of the heap that is freed there can't be taken back, and is lost.
  *

@@ -399,6 +399,12 @@ enum os_result os_release(uintptr_t address, size_t bytes)
 	return OS_DONE;
 }
 
+/* Nobody else is at work here. */
+void os_sleep(uint32_t nanoseconds)
+{
+	(void)nanoseconds;
+}
+
 void os_populate(uintptr_t address, size_t bytes)
 {
 	uint64_t began = enter(OS_POPULATE, POPULATE_CALL_NS);

@@ -19,12 +19,18 @@ static void set_purged(size_t bytes)
 	pageheap_purged_remove(pageheap_purged() - bytes);
 }
 
+/* The trace does not say where memory was ready. */
+static bool move(uintptr_t from, uintptr_t to, size_t pages)
+{
+	return pageheap_move(from, &(struct page_run){.address = to}, pages);
+}
+
 static const struct page_heap own_heap = {
 	.name = "tiermalloc",
 	.allocate = pageheap_allocate,
 	.free = pageheap_free,
 	.grow = pageheap_grow,
-	.move = pageheap_move,
+	.move = move,
 	.release = pageheap_release,
 	.tick = pageheap_tick,
 	.set_retain = pageheap_set_retain,

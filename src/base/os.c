@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -339,6 +340,15 @@ uint64_t os_milliseconds(void)
 		return os_clock();
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void os_sleep(uint32_t nanoseconds)
+{
+	struct timespec time = {.tv_nsec = nanoseconds};
+	int saved = errno;
+
+	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &time, NULL);
+	errno = saved;
 }
 
 uint64_t os_thread_nanoseconds(void)

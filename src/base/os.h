@@ -50,6 +50,9 @@ enum os_result os_release(uintptr_t address, size_t bytes);
  */
 void os_populate(uintptr_t address, size_t bytes);
 
+/* Sleeps for so long, or until a signal comes; at most a second. No cancellation point. errno is kept. */
+void os_sleep(uint32_t nanoseconds);
+
 /* What the kernel does about transparent huge pages (/sys/kernel/mm/transparent_hugepage/enabled). */
 enum os_huge_pages {
 	OS_HUGE_NEVER, /* also where its huge pages do not have 2 MiB, and where it can't be asked */

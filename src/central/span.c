@@ -140,7 +140,7 @@ bool span_grow(struct span *span, size_t pages)
 static bool move_contents(const struct span *from, const struct page_run *to)
 {
 	if (from->pages > 2 * to->backed || span_bytes(from) > LARGEST_COPY_TO_MEMORY)
-		return pageheap_move(from->start, to->address, from->pages);
+		return pageheap_move(from->start, to, from->pages);
 	memcpy((void *)to->address, (const void *)from->start, span_bytes(from));
 	pageheap_free(from->start, from->pages);
 	return true;

@@ -74,6 +74,7 @@ static bool call_system(const struct batch *batch, size_t first, size_t end)
 	return os_release(address, pages << PAGE_SHIFT) == OS_DONE;
 }
 
+/* What the system refuses for neighbours together (one page that is locked is enough) may be possible for each. */
 static void make_calls(struct batch *batch)
 {
 	for (size_t first = 0, end; first < batch->count; first = end) {
@@ -82,7 +83,7 @@ static void make_calls(struct batch *batch)
 		end = neighbours(batch, first);
 		done = call_system(batch, first, end);
 		for (size_t i = first; i < end; i++)
-			batch->parts[i].given_back = done;
+			batch->parts[i].given_back = done || (end - first > 1 && call_system(batch, i, i + 1));
 	}
 }
 
@@ -151,6 +152,22 @@ size_t batch_give_back(struct batch *batch)
 }
 
 /*
+ * How long to wait for others, and in what steps: a batch of 64 MiB takes the kernel some 10 ms. Longer only in the child of a
+ * fork that came in the middle of one.
+ */
+#define AWAIT_TRIES 1000
+#define AWAIT_NS    100000
+
+void batches_await(void)
+{
+	for (int tries = 0; heap.transit != 0 && tries < AWAIT_TRIES; tries++) {
+		lock_release(&heap.lock);
+		os_sleep(AWAIT_NS);
+		lock_acquire(&heap.lock);
+	}
+}
+
+/*
  * This thread's own goes on: it forked in a signal handler that had interrupted it. Where addresses were being given back,
  * nobody knows whether they are still the heap's: they stay in use for ever.
  */
@@ -158,6 +175,7 @@ void pageheap_adopt_in_child(void)
 {
 	struct batch **link = &batches;
 
+	heap.moving = 0;
 	while (*link != NULL) {
 		struct batch *batch = *link;
 

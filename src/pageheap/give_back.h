@@ -40,4 +40,10 @@ void batch_add(struct batch *batch, size_t number, size_t first, size_t count);
 /* Gives them back; leaves the lock meanwhile. Returns how many pages are not backed any more. */
 size_t batch_give_back(struct batch *batch);
 
+/*
+ * Waits until nobody else gives anything back: what has to be had from the system may be on its way there. Not for ever. With
+ * the lock, which it lets go meanwhile.
+ */
+void batches_await(void);
+
 #endif

@@ -22,6 +22,7 @@ struct heap_state {
 	size_t whole_free; /* mapped hugepages that are wholly free */
 	size_t used;       /* pages, as the next ones */
 	size_t transit;    /* of them on their way to the system (give_back.h) */
+	size_t moving;     /* of them without memory, until that of another run has been moved there */
 	size_t released;
 	size_t whole_backed; /* backed pages in wholly free hugepages */
 	uint64_t released_total;

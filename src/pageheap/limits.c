@@ -37,11 +37,18 @@ static size_t left_for_pages(size_t limit)
 	return limit > metadata() ? (limit - metadata()) >> PAGE_SHIFT : 0;
 }
 
+/* Pages that are there once only, and so count once: what is being moved is not where it will be. */
+static size_t used_once(void)
+{
+	return heap.used - heap.moving;
+}
+
 COLD bool limits_admit_slow(size_t pages, size_t backed)
 {
 	size_t left = left_for_pages(limits.hard_bytes);
 
-	return heap.used + pages <= left && (backed == 0 || heap.used + heap_backed_free() + backed <= left);
+	return used_once() - heap.transit + pages <= left &&
+	       (backed == 0 || used_once() + heap_backed_free() + backed <= left);
 }
 
 /* The free pages that a limit leaves room for. */
@@ -49,7 +56,7 @@ static size_t room_for_free(size_t limit, size_t pages)
 {
 	size_t left = left_for_pages(limit);
 
-	return left > heap.used + pages ? left - heap.used - pages : 0;
+	return left > used_once() + pages ? left - used_once() - pages : 0;
 }
 
 size_t limits_room(void)
@@ -68,7 +75,7 @@ static void look_at_lowest(void)
 
 	if (heap_backed_free() > keep + (keep == 0 ? SLACK_PAGES : 0))
 		__atomic_fetch_or(&limits.due, LIMITS_RELEASE, __ATOMIC_RELAXED);
-	if (heap.used + heap_backed_free() > left_for_pages(limits.lowest_bytes))
+	if (used_once() + heap_backed_free() > left_for_pages(limits.lowest_bytes))
 		__atomic_fetch_or(&pageheap_asks, PAGEHEAP_ASKS_CACHES, __ATOMIC_RELAXED);
 }
 
@@ -104,6 +111,7 @@ COLD void limits_act_slow(void)
 bool limits_make_room(size_t pages)
 {
 	bool possible;
+	bool others;
 	size_t keep;
 
 	if (likely(load_relaxed(&limits.hard_bytes) == 0))
@@ -111,9 +119,10 @@ bool limits_make_room(size_t pages)
 	lock_acquire(&heap.lock);
 	possible = limits_admit(pages, 0);
 	keep = room_for_free(limits.hard_bytes, pages);
-	possible = possible && heap_backed_free() > keep;
+	others = heap.transit != 0;
+	possible = possible && (others || heap_backed_free() > keep);
 	lock_release(&heap.lock);
-	return possible && pageheap_release(keep << PAGE_SHIFT) != 0;
+	return possible && (pageheap_release(keep << PAGE_SHIFT) != 0 || others);
 }
 
 static void set_watched(void)

@@ -276,15 +276,19 @@ static size_t find_and_map(const struct page_request *request)
 {
 	size_t capacity = page_map_capacity() * HUGEPAGE_PAGES;
 
-	for (int tries = 0; tries < MAPPING_TRIES; tries++) {
+	for (int tries = 0; tries < MAPPING_TRIES;) {
 		size_t page = place(request);
+		enum os_result result;
 
 		if (page > capacity - request->pages)
 			break;
 		if (mapping_covers(page, request->pages))
 			return page;
-		if (mapping_extend(page, request->pages) == OS_FAILED)
+		result = mapping_extend(page, request->pages);
+		if (result == OS_FAILED)
 			break;
+		/* What has turned out to be somebody else's is not tried again: the window ends that. */
+		tries += result == OS_DONE;
 	}
 	return is_small(request) ? place_in_need(request) : NO_NUMBER;
 }
@@ -368,6 +372,7 @@ static bool allocate(const struct page_request *request, struct page_run *run)
 		run->address = page_address(page);
 		/* Under a hard limit nothing may be there twice: it is moved. */
 		run->backed = limits.hard_bytes == 0 ? request->moved - count_released(page, request->moved) : 0;
+		heap.moving += run->backed == 0 ? request->moved : 0;
 		released = take_run(page, request->pages, kind_of(request));
 		run->zeroed = released == request->pages;
 		huge_pages_choose(page, request, run->zeroed, &huge_pages);
@@ -477,15 +482,25 @@ static bool may_move(size_t pages)
 	return admitted;
 }
 
-bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages)
+static enum os_result move(uintptr_t from, uintptr_t to, size_t pages)
 {
-	enum os_result result = OS_FAILED;
+	if (!kernel_aligned(from, pages) || !kernel_aligned(to, pages) || !may_move(pages))
+		return OS_FAILED;
+	return os_move(from, to, pages << PAGE_SHIFT);
+}
 
-	if (kernel_aligned(from, pages) && kernel_aligned(to, pages) && may_move(pages))
-		result = os_move(from, to, pages << PAGE_SHIFT);
-	if (result == OS_FAILED)
-		return false;
+bool pageheap_move(uintptr_t from, const struct page_run *run, size_t pages)
+{
+	uintptr_t to = run->address;
+	enum os_result result = move(from, to, pages);
+
 	lock_acquire(&heap.lock);
+	if (run->backed == 0)
+		heap.moving -= minimum(heap.moving, pages);
+	if (result == OS_FAILED) {
+		lock_release(&heap.lock);
+		return false;
+	}
 	huge_pages_moved(page_of(from), page_of(to), pages);
 	moved_note(page_of(from), page_of(to), pages);
 	/* OS_TAKEN: the old addresses are somebody else's now, and stay in use for ever. */

@@ -51,10 +51,10 @@ void pageheap_free(uintptr_t address, size_t pages);
 bool pageheap_grow(uintptr_t address, size_t pages, size_t new_pages, bool *zeroed);
 
 /*
- * Moves the pages of a run over the first ones of another, and takes the old run back. False: nothing
+ * Moves the pages of a run over the first ones of another, which has been had for that, and takes the old run back. False: nothing
  * has changed; runs that have been moved are mappings of their own for the kernel, and there are enough of them.
  */
-bool pageheap_move(uintptr_t from, uintptr_t to, size_t pages);
+bool pageheap_move(uintptr_t from, const struct page_run *to, size_t pages);
 
 /* Gives back free memory until at most `keep` bytes of it are left. Returns the bytes given back. */
 size_t pageheap_release(size_t keep);

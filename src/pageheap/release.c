@@ -51,8 +51,12 @@ static struct {
 	size_t keep_share;     /* beyond that, not by empty spans */
 	size_t keep_unbroken;
 	uint32_t looked_at; /* milliseconds */
-	bool useless;       /* the system refuses (locked memory): tried again at the next tick */
-} release = {.base_pages = DEFAULT_RETAIN >> PAGE_SHIFT, .keep_pages = DEFAULT_RETAIN >> PAGE_SHIFT};
+
+	/* What the system refuses to take (locked memory) is tried again at the next tick. */
+	size_t whole_end; /* whole free hugepages from this one on */
+	bool useless;     /* nothing else is left */
+} release = {
+	.base_pages = DEFAULT_RETAIN >> PAGE_SHIFT, .keep_pages = DEFAULT_RETAIN >> PAGE_SHIFT, .whole_end = SIZE_MAX};
 
 bool pageheap_waiting;
 
@@ -226,8 +230,14 @@ static void collect_whole(struct batch *batch, size_t keep, size_t most)
 {
 	size_t before = heap_backed_free();
 
-	while (heap.whole_backed > keep && batch->count < PARTS_IN_BATCH && before - heap_backed_free() < most)
-		batch_add(batch, number_set_previous(&heap.backed, heap.top), 0, HUGEPAGE_PAGES);
+	while (heap.whole_backed > keep && batch->count < PARTS_IN_BATCH && before - heap_backed_free() < most) {
+		size_t end = minimum(heap.top, release.whole_end);
+		size_t number = end != 0 ? number_set_previous(&heap.backed, end - 1) : NO_NUMBER;
+
+		if (number == NO_NUMBER)
+			return;
+		batch_add(batch, number, 0, HUGEPAGE_PAGES);
+	}
 }
 
 /* Free pages of one partly used hugepage. False: there were none that could be given back by themselves. */
@@ -263,6 +273,27 @@ static void collect_partial(struct batch *batch, size_t keep, size_t most)
 	}
 }
 
+/* What has been refused is left alone for now. */
+static void pass_over_refused(const struct batch *batch)
+{
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct part_in_transit *part = &batch->parts[i];
+
+		if (part->given_back)
+			continue;
+		if (part->count == HUGEPAGE_PAGES)
+			release.whole_end = minimum(release.whole_end, part->number);
+		else if (hugepage_records[part->number].list != 0)
+			filler_pass_over(part->number);
+	}
+}
+
+static void try_refused_again(void)
+{
+	release.useless = false;
+	release.whole_end = SIZE_MAX;
+}
+
 /*
  * Gives back until at most so many pages are left in whole free, and in partly used hugepages, or about `most` have gone.
  * Leaves the lock while it does.
@@ -274,7 +305,6 @@ static size_t release_down_to(size_t whole, size_t partial, size_t most)
 
 	while (total < most) {
 		struct batch batch;
-		size_t pages;
 
 		batch.unmap = scarce;
 		batch.count = 0;
@@ -283,14 +313,12 @@ static size_t release_down_to(size_t whole, size_t partial, size_t most)
 			batch.unmap = false;
 			collect_partial(&batch, partial, most - total);
 		}
-		if (batch.count == 0)
-			return total;
-		pages = batch_give_back(&batch);
-		total += pages;
-		if (pages == 0) {
-			release.useless = true;
+		if (batch.count == 0) {
+			release.useless = heap.whole_backed > whole || partial_backed() > partial;
 			return total;
 		}
+		total += batch_give_back(&batch);
+		pass_over_refused(&batch);
 	}
 	return total;
 }
@@ -336,7 +364,7 @@ void pageheap_tick(void)
 {
 	lock_acquire(&heap.lock);
 	heap_report(&(struct page_event){.kind = PAGE_TICK});
-	release.useless = false;
+	try_refused_again();
 	look_at_history();
 	release_after_free();
 	store_relaxed(&pageheap_waiting, more_is_free());
@@ -377,11 +405,12 @@ size_t pageheap_release(size_t keep)
 
 	lock_acquire(&heap.lock);
 	heap_report(&(struct page_event){.kind = PAGE_RELEASED, .pages = pages});
-	release.useless = false;
+	try_refused_again();
 	partial = partial_backed();
 	total = release_down_to(pages > partial ? pages - partial : 0, pages, SIZE_MAX);
 	if (os_addresses_are_scarce())
 		unmap_released();
+	batches_await();
 	store_relaxed(&pageheap_waiting, more_is_free());
 	lock_release(&heap.lock);
 	return total << PAGE_SHIFT;

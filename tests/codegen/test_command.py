@@ -99,6 +99,30 @@ class Output(CommandTest):
             self.assertEqual(old.read(), "old")
         self.assertIn("CLASS_COUNT 2", header.read_text(encoding="utf-8"))
 
+    def test_links_and_pipes_stay(self):
+        link, pipe, target = (self.directory / name for name in ("link", "pipe", "target"))
+        link.symlink_to("target")
+        self.assertEqual(self.run_generator("x.toml", "--output", "link").returncode, 0)
+        self.assertTrue(link.is_symlink())
+        self.assertIn("CLASS_COUNT 2", target.read_text(encoding="utf-8"))
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.assertEqual(self.run_generator("x.toml", "--output", "pipe").returncode, 0)
+        self.assertTrue(pipe.is_fifo())
+        self.assertIn(b"PAGE_SHIFT", os.read(reader, 1000))
+        os.close(reader)
+
+    def test_the_mode_is_the_usual_one(self):
+        """As the mask for new files says; a file that is replaced keeps its own."""
+        header = self.directory / "size_classes.h"
+        before = os.umask(0o027)
+        self.addCleanup(os.umask, before)
+        self.assertEqual(self.run_generator("x.toml", "--output", "size_classes.h").returncode, 0)
+        self.assertEqual(header.stat().st_mode & 0o777, 0o640)
+        header.chmod(0o600)
+        self.assertEqual(self.run_generator("x.toml", "--output", "size_classes.h").returncode, 0)
+        self.assertEqual(header.stat().st_mode & 0o777, 0o600)
+
     def test_refused_profile_leaves_the_old_header(self):
         header = self.directory / "size_classes.h"
         header.write_text("old", encoding="utf-8")

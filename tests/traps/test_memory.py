@@ -47,6 +47,12 @@ class Limits(TrapTest):
     def test_resident_memory_below_the_hard_limit(self):
         self.run_trap("memory_limits", "hard", 100, options="hard_limit:100M,retain:1G")
 
+    def test_beside_a_release(self):
+        self.run_trap("limits_beside", "release", options="hard_limit:200M")
+
+    def test_beside_a_move(self):
+        self.run_trap("limits_beside", "move", 20, options="hard_limit:150M")
+
     def test_operator_new(self):
         self.run_trap("memory_limits_new", options="hard_limit:100M")
 

@@ -202,7 +202,7 @@ UNUSED static bool model_move(struct run *run, size_t pages)
 
 	if (!model_allocate(&target, &request))
 		return false;
-	if (!pageheap_move(run->address, target.address, run->pages)) {
+	if (!pageheap_move(run->address, &(struct page_run){.address = target.address}, run->pages)) {
 		model_check_marks(run);
 		model_free(&target);
 		return false;

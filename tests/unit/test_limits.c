@@ -175,7 +175,7 @@ static void moved_pages_count_once(void **unused)
 	assert_false(model_allocate(&target, &request));
 	request.moved = run->pages;
 	assert_true(model_allocate(&target, &request));
-	assert_true(pageheap_move(run->address, target.address, run->pages));
+	assert_true(pageheap_move(run->address, &(struct page_run){.address = target.address}, run->pages));
 	model_disown(run, 0);
 	*run = target;
 	model_mark(run, 0);

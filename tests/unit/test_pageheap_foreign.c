@@ -53,6 +53,24 @@ static void use_up_free(void)
 	assert_int_equal(heap_statistics().whole_free_hugepages, 0);
 }
 
+/* A reservation of somebody's, larger than the heap so far. */
+static void large_reservation(void **unused)
+{
+	const size_t bytes = 300 * HUGEPAGE_SIZE;
+	struct run *run = &model.runs[0];
+	void *reserved;
+
+	(void)unused;
+	use_up_free();
+	reserved = mmap((void *)page_address(heap.top * HUGEPAGE_PAGES), bytes, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	assert_int_equal((uintptr_t)reserved, page_address(heap.top * HUGEPAGE_PAGES));
+	take(&run[0], 5, false);
+	assert_int_equal(run[0].address, (uintptr_t)reserved + bytes);
+	model_free_all();
+	munmap(reserved, bytes);
+}
+
 /* At the begin, in the midst and at the end of the very next hugepages. */
 static void next_hugepages(void **unused)
 {
@@ -242,10 +260,10 @@ static void in_the_class_map(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(next_hugepages),    cmocka_unit_test(in_large_run),
-		cmocka_unit_test(growth_is_stopped), cmocka_unit_test(many_in_a_row),
-		cmocka_unit_test(far_larger_run),    cmocka_unit_test(given_back_and_taken),
-		cmocka_unit_test(in_the_class_map),
+		cmocka_unit_test(next_hugepages),       cmocka_unit_test(large_reservation),
+		cmocka_unit_test(in_large_run),         cmocka_unit_test(growth_is_stopped),
+		cmocka_unit_test(many_in_a_row),        cmocka_unit_test(far_larger_run),
+		cmocka_unit_test(given_back_and_taken), cmocka_unit_test(in_the_class_map),
 	};
 
 	return cmocka_run_group_tests_name("pageheap foreign", tests, NULL, NULL);

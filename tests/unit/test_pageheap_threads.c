@@ -202,7 +202,7 @@ static bool worker_move(struct worker *worker, struct run *run)
 
 	if (!pageheap_allocate(&request, &got))
 		return false;
-	if (!pageheap_move(run->address, got.address, run->pages)) {
+	if (!pageheap_move(run->address, &got, run->pages)) {
 		pageheap_free(got.address, request.pages);
 		return is_marked(run, run->pages);
 	}

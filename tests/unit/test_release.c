@@ -433,6 +433,31 @@ static void locked_memory(void **unused)
 	model_check_all();
 }
 
+/* One page that is locked keeps its hugepage, and nothing else. */
+static void locked_memory_among_other(void **unused)
+{
+	const struct page_request request = {.pages = 100 * HUGEPAGE_PAGES, .alignment = 1, .kind = PAGES_FEW_OBJECTS};
+	struct page_run run;
+	uintptr_t locked;
+
+	(void)unused;
+	assert_true(pageheap_allocate(&request, &run));
+	memset((void *)run.address, 1, 100 * HUGEPAGE_SIZE);
+	locked = run.address + 95 * HUGEPAGE_SIZE;
+	if (syscall(SYS_mlock, locked, os_page_size()) != 0) {
+		not_tested("locked memory among other", strerror(errno));
+		pageheap_free(run.address, request.pages);
+		return;
+	}
+	pageheap_set_retain(0);
+	pageheap_free(run.address, request.pages);
+	pageheap_release(0);
+	assert_int_equal(heap_statistics().free, HUGEPAGE_SIZE);
+	syscall(SYS_munlock, locked, os_page_size());
+	pageheap_release(0);
+	assert_int_equal(heap_statistics().free, 0);
+}
+
 /* A program that does so little that it never leaves its cache gives back as well, when the time has come. */
 static void light_activity_is_enough(void **unused)
 {
@@ -529,6 +554,7 @@ int main(void)
 		RELEASE_TEST(scarce_addresses),
 		RELEASE_TEST(scarce_addresses_without_memory),
 		RELEASE_TEST(locked_memory),
+		RELEASE_TEST(locked_memory_among_other),
 		cmocka_unit_test_setup(light_activity_is_enough, start_afresh),
 		cmocka_unit_test_setup(trim, start_afresh),
 		cmocka_unit_test_setup(trim_with_nothing_kept, start_afresh),

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 
+from size_classes import is_stream
 from support import parsers, places, preload, recordings
 from support.refusal import EXIT_REFUSED, Refused
 
@@ -29,12 +30,13 @@ def add_parser(subparsers):
 
 def write_trace(source, path):
     """Whole or not at all: beside the source first, which lies in the same file system."""
-    target = f"{source}.packed"
+    target = path if is_stream(path) else f"{source}.packed"
     opened = PACKED.get(os.path.splitext(path)[1], open)
     try:
         with open(source, "rb") as plain, opened(target, "wb") as file:
             shutil.copyfileobj(plain, file)
-        os.replace(target, path)
+        if target != path:
+            os.replace(target, os.path.realpath(path))
     except OSError as error:
         raise Refused(f"{path}: cannot be written: {error.strerror}") from error
 
