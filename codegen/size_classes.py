@@ -7,6 +7,7 @@ derivation.py, and header_printer.py and table_printer.py write them down. Needs
 
 import argparse
 import os
+import signal
 import stat
 import sys
 import tempfile
@@ -84,4 +85,6 @@ def main(arguments):
 
 
 if __name__ == "__main__":
+    # A reader that goes away ends us quietly.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 from support import places, profiles
@@ -19,9 +20,11 @@ def build_library(profile, folder, source):
     profiles.load(profile)
     if (folder / "build.ninja").exists():
         run_meson("configure", str(folder), f"-Dclasses={profile}", folder=source)
-    elif folder.exists() and os.listdir(folder):
+    elif folder.exists() and os.listdir(folder) and not (folder / "meson-private").exists():
         raise Refused(f"{folder}: is neither empty nor a build folder of Meson's")
     else:
+        # What is left where Meson was interrupted, or failed.
+        shutil.rmtree(folder / "meson-private", ignore_errors=True)
         run_meson("setup", str(folder), str(source), "--buildtype=release", f"-Dclasses={profile}", folder=source)
     run_meson("compile", "-C", str(folder), *TARGETS, folder=source)
     return folder / places.LIBRARY_IN_BUILD

@@ -55,7 +55,7 @@ class Recorder:
         if not found:
             raise Refused(f"nothing was recorded: no process wrote a {self.ending}. A program that is linked statically, or that "
                           "has more rights than its caller, does not take the preload; one that is killed or ends by _exit "
-                          "writes nothing at its end (--period writes before)")
+                          "writes nothing at its end (`record --period` writes before)")
         chosen = [name for name, program in found.items() if process is None or program == process]
         if not chosen:
             known = ", ".join(sorted(set(found.values())))
