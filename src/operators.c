@@ -45,11 +45,30 @@ void operator_delete_aligned_nothrow(void *pointer, size_t alignment, const stru
 void operator_delete_array_aligned_nothrow(void *pointer, size_t alignment, const struct nothrow *tag)
 	OPERATOR("_ZdaPvSt11align_val_tRKSt9nothrow_t");
 
+/* The same code under names that nobody can replace, to compare with. */
+void own_operator_delete(void *pointer) __attribute__((alias("_ZdlPv"), visibility("hidden")));
+void *own_operator_new(size_t size) __attribute__((alias("_Znwm"), visibility("hidden")));
+void *own_operator_new_array(size_t size) __attribute__((alias("_Znam"), visibility("hidden")));
+void *own_operator_new_nothrow(size_t size, const struct nothrow *tag)
+	__attribute__((alias("_ZnwmRKSt9nothrow_t"), visibility("hidden")));
+void *own_operator_new_aligned(size_t size, size_t alignment)
+	__attribute__((alias("_ZnwmSt11align_val_t"), visibility("hidden")));
+void *own_operator_new_array_aligned(size_t size, size_t alignment)
+	__attribute__((alias("_ZnamSt11align_val_t"), visibility("hidden")));
+
+typedef void (*new_handler)(void);
+
+static new_handler find_new_handler(void)
+{
+	new_handler (*get_handler)(void) = (new_handler(*)(void))cxx_library_function("_ZSt15get_new_handlerv");
+
+	return get_handler != NULL ? get_handler() : NULL;
+}
+
 /* Runs the new-handler, which makes room, throws or ends the program; throws std::bad_alloc if there is none. */
 static void call_new_handler(void)
 {
-	void (*(*get_handler)(void))(void) = (void (*(*)(void))(void))cxx_library_function("_ZSt15get_new_handlerv");
-	void (*handler)(void) = get_handler != NULL ? get_handler() : NULL;
+	new_handler handler = find_new_handler();
 	void (*throw_bad_alloc)(void);
 
 	if (handler != NULL) {
@@ -65,6 +84,16 @@ static void call_new_handler(void)
 static void *allocate_new(size_t size)
 {
 	return REQUEST_ALIGNMENT < NEW_ALIGNMENT && size > 8 ? door_aligned(NEW_ALIGNMENT, size) : own_malloc(size);
+}
+
+ALWAYS_INLINE void *allocate_new_aligned(size_t size, size_t alignment)
+{
+	void *object;
+
+	if (!is_power_of_two(alignment))
+		alignment = sizeof(void *);
+	object = pop_aligned(alignment, size);
+	return likely(object != NULL) ? object : door_aligned(alignment, size);
 }
 
 static NOINLINE void *door_new(size_t size)
@@ -103,12 +132,7 @@ void *operator_new_aligned(size_t size, size_t alignment)
 {
 	void *object;
 
-	if (!is_power_of_two(alignment))
-		alignment = sizeof(void *);
-	object = pop_aligned(alignment, size);
-	if (likely(object != NULL))
-		return object;
-	while ((object = door_aligned(alignment, size)) == NULL)
+	while (unlikely((object = allocate_new_aligned(size, alignment)) == NULL))
 		call_new_handler();
 	return object;
 }
@@ -130,28 +154,75 @@ static void *call_plain_array(size_t size, size_t unused)
 	return operator_new_array(size);
 }
 
+/*
+ * The nothrow forms call the others, which the program may have replaced, and catch what they throw. Where they are ours and
+ * there is no handler that could throw, nothing is thrown in the first place: the unwinder may have come with a module, too
+ * late to be bound to.
+ */
+static bool plain_is_ours(void)
+{
+	void *(*volatile in_use)(size_t) = operator_new;
+
+	return in_use == own_operator_new;
+}
+
+static bool plain_array_is_ours(void)
+{
+	void *(*volatile in_use)(size_t) = operator_new_array;
+
+	return in_use == own_operator_new_array && plain_is_ours();
+}
+
+static bool aligned_is_ours(void)
+{
+	void *(*volatile in_use)(size_t, size_t) = operator_new_aligned;
+
+	return in_use == own_operator_new_aligned;
+}
+
+static bool aligned_array_is_ours(void)
+{
+	void *(*volatile in_use)(size_t, size_t) = operator_new_array_aligned;
+
+	return in_use == own_operator_new_array_aligned && aligned_is_ours();
+}
+
+static void *new_nothrow(size_t size, bool ours, void *(*call)(size_t size, size_t unused))
+{
+	void *object = ours ? allocate_new(size) : NULL;
+
+	return object != NULL || (ours && find_new_handler() == NULL) ? object : catch_all(size, 0, call);
+}
+
+static void *new_aligned_nothrow(size_t size, size_t alignment, bool ours, void *(*call)(size_t size, size_t alignment))
+{
+	void *object = ours ? allocate_new_aligned(size, alignment) : NULL;
+
+	return object != NULL || (ours && find_new_handler() == NULL) ? object : catch_all(size, alignment, call);
+}
+
 void *operator_new_nothrow(size_t size, const struct nothrow *tag)
 {
 	(void)tag;
-	return catch_all(size, 0, call_plain);
+	return new_nothrow(size, plain_is_ours(), call_plain);
 }
 
 void *operator_new_array_nothrow(size_t size, const struct nothrow *tag)
 {
 	(void)tag;
-	return catch_all(size, 0, call_plain_array);
+	return new_nothrow(size, plain_array_is_ours(), call_plain_array);
 }
 
 void *operator_new_aligned_nothrow(size_t size, size_t alignment, const struct nothrow *tag)
 {
 	(void)tag;
-	return catch_all(size, alignment, operator_new_aligned);
+	return new_aligned_nothrow(size, alignment, aligned_is_ours(), operator_new_aligned);
 }
 
 void *operator_new_array_aligned_nothrow(size_t size, size_t alignment, const struct nothrow *tag)
 {
 	(void)tag;
-	return catch_all(size, alignment, operator_new_array_aligned);
+	return new_aligned_nothrow(size, alignment, aligned_array_is_ours(), operator_new_array_aligned);
 }
 
 static NOINLINE void door_delete(void *pointer)
@@ -242,18 +313,10 @@ void operator_delete_array_aligned_nothrow(void *pointer, size_t alignment, cons
 	operator_delete_array_aligned(pointer, alignment);
 }
 
-/* The same code under names that nobody can replace, to compare with. */
-void own_operator_delete(void *pointer) __attribute__((alias("_ZdlPv"), visibility("hidden")));
-void *own_operator_new(size_t size) __attribute__((alias("_Znwm"), visibility("hidden")));
-void *own_operator_new_nothrow(size_t size, const struct nothrow *tag)
-	__attribute__((alias("_ZnwmRKSt9nothrow_t"), visibility("hidden")));
-
 bool operators_are_ours(void)
 {
 	void (*volatile delete_in_use)(void *) = operator_delete;
-	void *(*volatile new_in_use)(size_t) = operator_new;
 	void *(*volatile nothrow_in_use)(size_t, const struct nothrow *) = operator_new_nothrow;
 
-	return delete_in_use == own_operator_delete && new_in_use == own_operator_new &&
-	       nothrow_in_use == own_operator_new_nothrow;
+	return delete_in_use == own_operator_delete && nothrow_in_use == own_operator_new_nothrow && plain_is_ours();
 }

@@ -30,6 +30,9 @@ class Modules(TrapTest):
     def test_constructors_of_loaded_modules(self):
         self.run_trap("load_module", "plain", MODULE)
 
+    def test_module_that_brings_the_cxx_library(self):
+        self.run_trap("late_new", program("libtrap_module_new.so"))
+
     def test_runpath_of_the_program_counts(self):
         self.run_trap("load_private", "private", "libtrap_nested.so")
 
