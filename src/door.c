@@ -86,7 +86,7 @@ static inline void leave(void)
 	if (unlikely(load_relaxed(&pageheap_asks) & PAGEHEAP_ASKS_CACHES))
 		shrink_caches();
 	/* It has a recorder for one call at a time. */
-	if (unlikely(thread_state.recorder != NULL) && thread_is_passing())
+	if (unlikely(thread_state.recorder != NULL) && thread_is_passing() && !recording_is_resizing())
 		recording_leave_thread();
 	door_leave();
 	if (watched)

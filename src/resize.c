@@ -195,6 +195,11 @@ static void *resize_recorded(void *pointer, size_t size)
 	before = recording_begin_resize(pointer);
 	resized = stays(pointer, size) ? pointer : resize(pointer, size);
 	recording_end_resize(&before, pointer, resized, size);
+	/* It was there for all of this call, and nobody would take it away later. */
+	if (thread_is_passing() && door_enter()) {
+		recording_leave_thread();
+		door_leave();
+	}
 	return resized;
 }
 

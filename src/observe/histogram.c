@@ -23,7 +23,7 @@
 
 static struct {
 	char path[PATH_MAX];
-	bool in_child;
+	pid_t process; /* that the path is for as it is: children have their number behind it */
 	bool writing;
 	uint64_t period; /* milliseconds; 0: only at the end */
 	uint64_t due;
@@ -49,13 +49,19 @@ int histogram_set_path(const char *path)
 	if (length == 0 || length >= sizeof(file.path))
 		return ENAMETOOLONG;
 	memcpy(file.path, path, length + 1);
+	file.process = getpid();
 	return 0;
 }
 
 void histogram_path_in_child(void)
 {
-	file.in_child = true;
 	file.writing = false;
+}
+
+/* Also one that no handler of fork has run in. */
+static bool in_child(void)
+{
+	return getpid() != file.process;
 }
 
 void recording_set_period(uint64_t milliseconds)
@@ -332,7 +338,7 @@ static int write_to(const char *pattern)
 	struct text name = {.buffer = path, .capacity = sizeof(path)};
 	struct text temporary_name = {.buffer = temporary, .capacity = sizeof(temporary)};
 
-	if (!path_expand(pattern, file.in_child, &name))
+	if (!path_expand(pattern, in_child(), &name))
 		return ENAMETOOLONG;
 	text_string(&temporary_name, path);
 	text_string(&temporary_name, ".writing.");

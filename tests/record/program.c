@@ -75,6 +75,22 @@ static void fork_child(void)
 	printf("%d\n", (int)child);
 }
 
+/* By the kernel's call alone. */
+static void clone_child(void)
+{
+	pid_t child;
+
+	use(8, SIZE);
+	child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	REQUIRE(child >= 0, "clone: %s", strerror(errno));
+	if (child == 0) {
+		use(5, SIZE_OF_CHILD);
+		exit(0);
+	}
+	reap(child);
+	printf("%d\n", (int)child);
+}
+
 /* Children are forked while other threads allocate; each writes its file. */
 static void fork_many(unsigned long forks)
 {
@@ -164,6 +180,37 @@ static void run_destructors(unsigned long threads)
 		REQUIRE(pthread_create(&thread, NULL, thread_with_destructors, NULL) == 0, "pthread_create");
 		pthread_join(thread, NULL);
 	}
+}
+
+/* One that keeps its block, in another size. */
+static void *resized[1000];
+static size_t resized_count;
+
+static void resize_and_keep(void *block)
+{
+	resized[resized_count++] = realloc(block, 2 * SIZE_IN_DESTRUCTOR);
+}
+
+static void *thread_that_keeps(void *unused)
+{
+	pthread_setspecific(keys[0], malloc(SIZE_IN_DESTRUCTOR));
+	return unused;
+}
+
+static void resize_in_destructors(unsigned long threads)
+{
+	size_t before = 0;
+
+	REQUIRE(pthread_key_create(&keys[0], resize_and_keep) == 0, "pthread_key_create");
+	for (unsigned long i = 0; i < threads; i++) {
+		pthread_t thread;
+
+		REQUIRE(pthread_create(&thread, NULL, thread_that_keeps, NULL) == 0, "pthread_create");
+		pthread_join(thread, NULL);
+		if (i == 10)
+			before = address_space_bytes();
+	}
+	printf("%zu\n", address_space_bytes() - before);
 }
 
 /* Starts with one signal, writes with the next. What is used before, between and after differs in number. */
@@ -299,6 +346,10 @@ int main(int count, char **values)
 		run_threads(number);
 	else if (strcmp(action, "destructors") == 0)
 		run_destructors(number);
+	else if (strcmp(action, "resize-in-destructors") == 0)
+		resize_in_destructors(number);
+	else if (strcmp(action, "clone") == 0)
+		clone_child();
 	else if (strcmp(action, "toggle") == 0)
 		toggle(number);
 	else if (strcmp(action, "toggle-fast") == 0)

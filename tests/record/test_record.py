@@ -134,6 +134,12 @@ class Children(RecordTest):
         child = int(self.record("fork"))
         self.check_both("file", f"file.{child}")
 
+    def test_child_past_the_handlers_of_fork(self):
+        child = int(self.record("clone"))
+        row = self.row(SIZE, "file")
+        self.assertEqual((row.allocations, row.live), (8, 0))
+        self.assertEqual(self.files(), ["file", f"file.{child}"])
+
     def test_fork_with_number_in_name(self):
         child = int(self.record("fork", options="record:{folder}/%p"))
         self.check_both(str(self.last_pid), str(child))
@@ -163,6 +169,13 @@ class Threads(RecordTest):
         row = self.row(SIZE)
         self.assertEqual((row.allocations, row.live, row.remote_frees), (2000, 0, 0))
         self.assertEqual(self.read().totals["threads"], 201)
+        # Less than the counters of three more threads.
+        self.assertLess(growth, 3 * 16 << 20)
+
+    def test_realloc_in_destructors(self):
+        growth = int(self.record("resize-in-destructors", 200))
+        self.assertEqual(self.row(IN_DESTRUCTOR).live, 0)
+        self.assertEqual(self.row(2 * IN_DESTRUCTOR).live, 200)
         # Less than the counters of three more threads.
         self.assertLess(growth, 3 * 16 << 20)
 
