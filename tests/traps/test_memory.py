@@ -50,6 +50,7 @@ class Limits(TrapTest):
     def test_beside_a_release(self):
         self.run_trap("limits_beside", "release", options="hard_limit:200M")
 
+    @not_emulated("it loses track of memory that is moved, so that nothing is")
     def test_beside_a_move(self):
         self.run_trap("limits_beside", "move", 20, options="hard_limit:150M")
 
