@@ -6,7 +6,6 @@
  * for files of its own.
  */
 #define _GNU_SOURCE
-#include "base/file.h"
 #include "observe/page_trace.h"
 
 #include <errno.h>
@@ -15,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/lock.h"
 #include "base/os.h"
 #include "observe/output_path.h"
@@ -50,7 +50,7 @@ static void stop(int error)
 static void write_buffer(void)
 {
 	int saved = errno;
-	int flags = O_NOFOLLOW | (trace.created ? O_APPEND : O_CREAT | O_TRUNC);
+	int flags = O_CREAT | O_NOFOLLOW | (trace.created ? O_APPEND : O_TRUNC);
 	int descriptor;
 
 	if (!trace.on || trace.length == 0)

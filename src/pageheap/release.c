@@ -273,7 +273,7 @@ static void collect_partial(struct batch *batch, size_t keep, size_t most)
 	}
 }
 
-/* What has been refused is left alone for now. */
+/* What the system has refused is not tried again before the next tick. */
 static void pass_over_refused(const struct batch *batch)
 {
 	for (size_t i = 0; i < batch->count; i++) {
