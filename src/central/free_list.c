@@ -23,9 +23,12 @@
 
 struct free_list free_lists[CLASS_COUNT];
 
-struct place {
+/* Objects that follow each other in a chunk, and whose bits lie in the same word of the same span's bitmap. */
+struct piece {
 	struct span *span;
-	uint32_t index;
+	uint64_t bits;
+	uint32_t word;
+	uint32_t count; /* of the bits */
 };
 
 static _Noreturn void wrong_object(unsigned class, void *object, const char *function, const char *what)
@@ -59,25 +62,73 @@ static COLD _Noreturn void wrong_class(unsigned class, void *object, const char 
 static inline struct span *span_of(unsigned class, void *object, const char *function)
 {
 	uintptr_t address = (uintptr_t)object;
+	struct span *span = likely(in_window(address)) ? page_span(page_of(address)) : NULL;
 
-	if (unlikely(!in_window(address)) || unlikely(page_class(page_of(address)) != class))
+	if (unlikely(span == NULL) || unlikely(span->class != class))
 		wrong_class(class, object, function);
-	return page_span(page_of(address));
+	return span;
 }
 
-/* Finds the spans and indices of objects that are said to be of `class`, and fetches what put() will want of them. */
-static inline void locate(unsigned class, void **objects, size_t count, struct place *places, const char *function)
+/* How many of the next objects, `most` at most, lie one behind the other from the first one on, at this distance. */
+static inline size_t count_neighbours(void **objects, size_t most, uintptr_t distance)
+{
+	uintptr_t next = (uintptr_t)objects[0] + distance;
+	size_t count = 0;
+
+	while (count < most && (uintptr_t)objects[count + 1] == next) {
+		next += distance;
+		count++;
+	}
+	return count;
+}
+
+static inline bool are_neighbours(const struct size_class *info, const void *one, const void *other)
+{
+	uintptr_t distance = (uintptr_t)other - (uintptr_t)one;
+
+	return distance == info->size || distance == -(uintptr_t)info->size;
+}
+
+/*
+ * Adds those of the next `left` objects to a piece that are neighbours of its first one, upward or downward within the same
+ * word: what is freed in the order in which it was taken, or in reverse, is looked up once for each word (100,000 objects of 16
+ * bytes, in order: 8.6 ns each with their allocation, 10.4 one by one).
+ */
+static inline void add_neighbours(const struct size_class *info, void **objects, size_t left, size_t index,
+				  struct piece *piece)
+{
+	uintptr_t distance = (uintptr_t)objects[1] - (uintptr_t)objects[0];
+	size_t place = index % 64;
+	size_t more;
+
+	if (distance == info->size) {
+		more = count_neighbours(objects, minimum(minimum(63 - place, info->objects - 1 - index), left),
+					distance);
+	} else {
+		more = count_neighbours(objects, minimum(place, left), distance);
+		place -= more;
+	}
+	piece->bits = ((UINT64_C(2) << more) - 1) << place;
+	piece->count += (uint32_t)more;
+}
+
+/*
+ * Finds the bits of objects that are said to be of `class`, and fetches what put() will want of their spans. An object that
+ * is there twice is in two pieces. Returns how many pieces there are, `count` at most.
+ */
+static inline size_t gather(unsigned class, void **objects, size_t count, struct piece *pieces, const char *function)
 {
 	const struct size_class *info = &size_classes[class];
 	uint64_t bytes = (uint64_t)info->pages << PAGE_SHIFT;
 	struct span *span = NULL;
+	size_t gathered = 0;
 	uintptr_t start = 0;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i += pieces[gathered++].count) {
 		uint64_t offset = (uintptr_t)objects[i] - start;
 		uint64_t index;
 
-		/* Neighbours are often freed together. */
+		/* Objects of one span often come together. */
 		if (offset >= bytes || span == NULL) {
 			span = span_of(class, objects[i], function);
 			__builtin_prefetch(&span->free, 1);
@@ -88,8 +139,11 @@ static inline void locate(unsigned class, void **objects, size_t count, struct p
 		if (unlikely(index * info->size != offset) || unlikely(index >= info->objects))
 			wrong_object(class, objects[i], function, "pointer is inside an object, not at its start");
 		__builtin_prefetch(&span->free_objects[index / 64], 1);
-		places[i] = (struct place){span, (uint32_t)index};
+		pieces[gathered] = (struct piece){span, UINT64_C(1) << (index % 64), (uint32_t)(index / 64), 1};
+		if (i + 1 < count && are_neighbours(info, objects[i], objects[i + 1]))
+			add_neighbours(info, objects + i, count - i - 1, index, &pieces[gathered]);
 	}
+	return gathered;
 }
 
 /*
@@ -138,44 +192,27 @@ static inline void leave(struct free_list *list, struct span *span)
 	store_relaxed(&list->spans, list->spans - 1);
 }
 
-/* The first of these objects that is free already, or is there twice. */
-static COLD _Noreturn void freed_twice(const struct place *places, void **objects, const char *function)
+/* The first of a piece's objects that are free already. */
+static COLD _Noreturn void freed_twice(const struct piece *piece, const char *function)
 {
-	size_t seen = 0;
+	const struct span *span = piece->span;
+	unsigned first = (unsigned)__builtin_ctzl(span->free_objects[piece->word] & piece->bits);
 
-	for (size_t i = 0;; i++) {
-		const struct span *span = places[i].span;
-		uint64_t bit = UINT64_C(1) << (places[i].index % 64);
-
-		if ((span->free_objects[places[i].index / 64] | seen) & bit)
-			wrong_object(span->class, objects[i], function, "object is already free (double free)");
-		seen |= bit;
-	}
+	wrong_object(span->class,
+		     (void *)(span->start + (piece->word * 64 + first) * (uintptr_t)size_classes[span->class].size),
+		     function, "object is already free (double free)");
 }
 
-/*
- * Marks the objects free that lie in the same word of the same span's bitmap as the first. Returns how many. One after
- * the other, each would wait for the store of the one before.
- */
-static inline size_t mark_word(const struct place *places, void **objects, size_t count, const char *function)
+static inline void mark_free(const struct piece *piece, const char *function)
 {
-	struct span *span = places->span;
-	uint32_t word = places->index / 64;
-	uint64_t bits = span->free_objects[word];
-	size_t marked = 0;
+	struct span *span = piece->span;
+	uint64_t bits = span->free_objects[piece->word];
 
-	do {
-		uint64_t bit = UINT64_C(1) << (places[marked].index % 64);
-
-		if (unlikely(bits & bit))
-			freed_twice(places, objects, function);
-		bits |= bit;
-		marked++;
-	} while (marked < count && places[marked].span == span && places[marked].index / 64 == word);
-	store_relaxed(&span->free_objects[word], bits);
-	if (word < span->first_word)
-		span->first_word = (uint16_t)word;
-	return marked;
+	if (unlikely(bits & piece->bits))
+		freed_twice(piece, function);
+	store_relaxed(&span->free_objects[piece->word], bits | piece->bits);
+	if (piece->word < span->first_word)
+		span->first_word = (uint16_t)piece->word;
 }
 
 /* A span has turned. Returns it if the last of its objects in use have been freed and it has left the list. */
@@ -200,22 +237,20 @@ static inline struct span *count_freed(struct free_list *list, struct span *span
 	return likely(span->free < span->turn) ? NULL : turn(list, span);
 }
 
-/* Marks a chunk's objects free. Returns the spans that have left the list, joined by `next`. */
-static inline struct span *put(struct free_list *list, const struct place *places, void **objects, size_t count,
-			       const char *function)
+/* Marks the objects of a chunk's pieces free. Returns the spans that have left the list, joined by `next`. */
+static inline struct span *put(struct free_list *list, const struct piece *pieces, size_t count, const char *function)
 {
 	struct span *emptied = NULL;
 
-	store_relaxed(&list->free, list->free + count);
-	for (size_t i = 0; i < count;) {
-		size_t marked = mark_word(places + i, objects + i, count - i, function);
-		struct span *empty = count_freed(list, places[i].span, marked);
+	for (size_t i = 0; i < count; i++) {
+		struct span *empty;
 
+		mark_free(&pieces[i], function);
+		empty = count_freed(list, pieces[i].span, pieces[i].count);
 		if (unlikely(empty != NULL)) {
 			empty->next = emptied;
 			emptied = empty;
 		}
-		i += marked;
 	}
 	return emptied;
 }
@@ -233,12 +268,13 @@ static void destroy_all(struct span *spans)
 static void return_chunk(unsigned class, void **objects, size_t count, const char *function)
 {
 	struct free_list *list = &free_lists[class];
+	struct piece pieces[CHUNK];
+	size_t gathered = gather(class, objects, count, pieces, function);
 	struct span *emptied;
-	struct place places[CHUNK];
 
-	locate(class, objects, count, places, function);
 	lock_acquire(&list->lock);
-	emptied = put(list, places, objects, count, function);
+	store_relaxed(&list->free, list->free + count);
+	emptied = put(list, pieces, gathered, function);
 	lock_release(&list->lock);
 	destroy_all(emptied);
 }

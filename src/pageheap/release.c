@@ -8,13 +8,13 @@
  *   of a program at work. A program that does little gets down to `retain`;
  * - as much as the demand has fallen and risen again in the last moments (HISTORY_DECAY): a program that takes and frees the
  *   same again and again pays for the first times and is then left alone. But what is free and the demand together are no
- *   more than the demand's peak and a quarter, for what does not fit where it is free;
+ *   more than the demand's peak and a quarter, or the hugepages that it takes, for what does not fit where it is free;
  * - in partly used hugepages, which are whole no longer once a part is given back: as much as would bring the demand to
  *   its peak of the last seconds (HISTORY_PEAK), or as it has swung in the last minutes (HISTORY_TREND), up to half of what
  *   is in use. So steady programs keep their hugepages whole, and one whose demand has collapsed does not keep them all.
  *
- * What exceeds that goes back at once, from the free that caused it or from the next tick of a slow path: no thread is
- * needed. Whole free hugepages go first, the highest before the others, then free pages of partly used ones, from the
+ * What exceeds that goes back from the free that caused it, as soon as it is a 16th of the demand, or from the next tick of a
+ * slow path: no thread is needed. Whole free hugepages go first, the highest before the others, then free pages of partly used ones, from the
  * emptiest on. Empty spans that the central tier keeps count as kept (pageheap_spare_add).
  *
  * Where address space itself is scarce, whole hugepages are unmapped instead. All under the page heap's lock.
@@ -177,13 +177,22 @@ static bool has_collapsed(const struct demand *lately, size_t demand)
 	return demand < lately->most / 2;
 }
 
-/* What the demand has swung by, up to where all of it and what is free would be a part more than its peak. */
+/*
+ * What the demand has swung by, up to where all of it and what is free would be a part more than its peak.
+ *
+ * A demand that comes up again does not find all of the same pages free, and after some turns has been on every page of
+ * the hugepages that its peak takes. One page less than that, and each turn gives back and faults in a quarter of them
+ * (measured: 100,000 objects of 256 bytes, taken and freed in random order, 41 ns each instead of 21).
+ */
 static size_t kept_for_moments(size_t demand, uint32_t time)
 {
 	size_t swing = history_fast_swing(HISTORY_DECAY, time);
 	size_t most = history_read(HISTORY_DECAY, time).most;
+	size_t whole = most >= HUGEPAGE_PAGES ? round_up(most, HUGEPAGE_PAGES) : most;
 
-	return minimum(swing, most + most / PEAK_SHARE - demand);
+	if (swing == 0)
+		return 0;
+	return minimum(swing + whole - most, maximum(most + most / PEAK_SHARE, whole) - demand);
 }
 
 static void look_at_history(void)
@@ -329,13 +338,24 @@ static bool more_is_free(void)
 	return heap_backed_free() + load_relaxed(&release.spare_pages) > release.base_pages;
 }
 
-static void release_by_rule(void)
+/*
+ * Frees let this part of the demand become free beyond what is kept, before they give it back; ticks do not. A peak that is freed
+ * block by block goes in few large pieces so, and what is left of it shrinks with the demand.
+ */
+#define PATIENCE_SHARE 16
+
+static size_t patience(void)
+{
+	return demand_now() / PATIENCE_SHARE;
+}
+
+static void release_by_rule(size_t tolerated)
 {
 	size_t keep = keep_here();
 	size_t partial = maximum(keep, release.keep_unbroken);
 	size_t whole;
 
-	if (heap_backed_free() <= keep)
+	if (heap_backed_free() <= keep + tolerated)
 		return;
 	/* A quarter more, so that the next free does not look for one page again. */
 	if (partial_backed() > partial)
@@ -347,16 +367,21 @@ static void release_by_rule(void)
 /* Whether what is free is kept as of the last look at the history, which was a moment ago. */
 static bool is_kept(void)
 {
-	return heap_backed_free() <= keep_here() && (uint32_t)os_milliseconds() == release.looked_at;
+	return heap_backed_free() <= keep_here() + patience() && (uint32_t)os_milliseconds() == release.looked_at;
+}
+
+/* Whether nobody has to look: whoever is giving back at the time gives back this, too. */
+static bool nothing_to_release(void)
+{
+	return likely(!more_is_free()) || release.useless || heap.transit != 0;
 }
 
 void release_after_free(void)
 {
-	/* Whoever is giving back at the time gives back this, too. */
-	if (likely(!more_is_free()) || release.useless || heap.transit != 0 || is_kept())
+	if (nothing_to_release() || is_kept())
 		return;
 	look_at_history();
-	release_by_rule();
+	release_by_rule(patience());
 	store_relaxed(&pageheap_waiting, more_is_free());
 }
 
@@ -366,7 +391,8 @@ void pageheap_tick(void)
 	heap_report(&(struct page_event){.kind = PAGE_TICK});
 	try_refused_again();
 	look_at_history();
-	release_after_free();
+	if (!nothing_to_release())
+		release_by_rule(0);
 	store_relaxed(&pageheap_waiting, more_is_free());
 	lock_release(&heap.lock);
 }

@@ -237,6 +237,24 @@ static void *swing(void *unused)
 	return unused;
 }
 
+#define LARGE_SWING 1000
+
+/* Also one that empties and fills the stack many times in each direction; and nothing is taken that is not asked for. */
+static void *swing_in_large_objects(void *unused)
+{
+	static void *objects[LARGE_SWING];
+	unsigned class = class_near(16 * KIB);
+
+	for (int i = 0; i < 60; i++) {
+		allocate(objects, LARGE_SWING, 16 * KIB);
+		REQUIRE(held(class) * size_classes[class].size <= 128 * KIB, "%zu objects of 16 KiB too many", held(class));
+		release(objects, LARGE_SWING);
+	}
+	REQUIRE(capacity(class) > size_classes[class].capacity, "%zu slots after swings of %d objects",
+		capacity(class), LARGE_SWING);
+	return unused;
+}
+
 static void test_swings_grow_further(void **state)
 {
 	(void)state;
@@ -245,6 +263,8 @@ static void test_swings_grow_further(void **state)
 		return;
 	}
 	run_in_thread(swing, NULL);
+	require_nothing_left();
+	run_in_thread(swing_in_large_objects, NULL);
 	require_nothing_left();
 }
 
