@@ -113,6 +113,23 @@ static inline void add_neighbours(const struct size_class *info, void **objects,
 }
 
 /*
+ * Fetches the spans of objects that are not just neighbours: otherwise gather() would wait for one after the other, most of all
+ * where another thread has them. (Two threads with 100,000 objects of 64 bytes each, freed at random: 15.5 ns instead of 16.8 each;
+ * one thread 15.3 instead of 15.0.)
+ */
+static inline void fetch_spans(const struct size_class *info, void **objects, size_t count)
+{
+	uintptr_t bytes = (uintptr_t)info->pages << PAGE_SHIFT;
+
+	if ((uintptr_t)objects[count - 1] - (uintptr_t)objects[0] + bytes < 2 * bytes)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (likely(in_window((uintptr_t)objects[i])))
+			__builtin_prefetch(page_span(page_of((uintptr_t)objects[i])), 1);
+	}
+}
+
+/*
  * Finds the bits of objects that are said to be of `class`, and fetches what put() will want of their spans. An object that
  * is there twice is in two pieces. Returns how many pieces there are, `count` at most.
  */
@@ -124,6 +141,7 @@ static inline size_t gather(unsigned class, void **objects, size_t count, struct
 	size_t gathered = 0;
 	uintptr_t start = 0;
 
+	fetch_spans(info, objects, count);
 	for (size_t i = 0; i < count; i += pieces[gathered++].count) {
 		uint64_t offset = (uintptr_t)objects[i] - start;
 		uint64_t index;
@@ -131,7 +149,6 @@ static inline size_t gather(unsigned class, void **objects, size_t count, struct
 		/* Objects of one span often come together. */
 		if (offset >= bytes || span == NULL) {
 			span = span_of(class, objects[i], function);
-			__builtin_prefetch(&span->free, 1);
 			start = span->start;
 			offset = (uintptr_t)objects[i] - start;
 		}
