@@ -213,10 +213,11 @@ void *door_malloc_uncounted(size_t size)
 
 void *door_malloc(size_t size)
 {
+	struct recorder *recorder = thread_state.recorder;
 	void *object;
 
-	if (unlikely(thread_state.recorder != NULL))
-		return recorded_malloc(size);
+	if (unlikely(recorder != NULL))
+		return recorded_malloc(size, recorder);
 	object = size <= LARGEST_CLASS_SIZE ? pop_of_other(class_of_size(size)) : NULL;
 	return object != NULL ? object : door_malloc_uncounted(size);
 }
@@ -247,7 +248,7 @@ void *door_calloc(size_t count, size_t size)
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return out_of_memory();
 	if (unlikely(thread_state.recorder != NULL))
-		object = recorded_pop(bytes);
+		object = recorded_pop(bytes, thread_state.recorder);
 	else if (bytes <= LARGEST_CLASS_SIZE)
 		object = pop(class_of_size(bytes));
 	if (object != NULL)
@@ -344,8 +345,10 @@ void door_free_uncounted(void *pointer)
 
 void door_free(void *pointer)
 {
-	if (unlikely(thread_state.recorder != NULL))
-		recorded_free(pointer);
+	struct recorder *recorder = thread_state.recorder;
+
+	if (unlikely(recorder != NULL))
+		recorded_free(pointer, recorder);
 	else if (!free_by(push_to_other, pointer))
 		free_any(pointer, 0, "free");
 }
@@ -365,7 +368,7 @@ static bool is_of_class(void *pointer, size_t size)
 void door_free_sized(void *pointer, size_t size, const char *function)
 {
 	if (unlikely(thread_state.recorder != NULL) && is_of_class(pointer, size))
-		recorded_free(pointer);
+		recorded_free(pointer, thread_state.recorder);
 	else
 		free_any(pointer, size, function);
 }

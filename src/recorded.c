@@ -21,9 +21,8 @@ static COLD void *without_area(void *object, size_t size)
 	return object;
 }
 
-ALWAYS_INLINE void *allocate(size_t size, void *(*otherwise)(size_t size))
+ALWAYS_INLINE void *allocate(size_t size, struct recorder *recorder, void *(*otherwise)(size_t size))
 {
-	struct recorder *recorder = thread_state.recorder;
 	size_t class;
 	stack_word *word;
 	void **top;
@@ -46,15 +45,15 @@ ALWAYS_INLINE void *allocate(size_t size, void *(*otherwise)(size_t size))
 		return without_area(object, size);
 	number = row_of_exact(size);
 	row = &recorder->rows[number];
-	*record_in(area, (uintptr_t)object, class) = count_allocation(recorder, row, number, number << 3);
+	*record_in(area, (uintptr_t)object, &record_places[class]) = count_allocation(recorder, row, number, number << 3);
 	if (needs_look_after_allocation(recorder, row))
 		return look_after(recorder, row, object);
 	return object;
 }
 
-void *recorded_malloc(size_t size)
+void *recorded_malloc(size_t size, struct recorder *recorder)
 {
-	return allocate(size, door_malloc_uncounted);
+	return allocate(size, recorder, door_malloc_uncounted);
 }
 
 void *recorded_malloc_to_resize(size_t size)
@@ -78,17 +77,22 @@ static void *nothing(size_t size)
 	return NULL;
 }
 
-void *recorded_pop(size_t size)
+void *recorded_pop(size_t size, struct recorder *recorder)
 {
-	return allocate(size, nothing);
+	return allocate(size, recorder, nothing);
 }
 
-/* False: a matter for the rest of the door, and nothing has been counted. */
-ALWAYS_INLINE bool free_counted(void *pointer)
+_Static_assert(sizeof(struct record_place) == CLASS_OFFSET(1), "a class's offset is that of its place, too");
+
+/*
+ * False: a matter for the rest of the door, and nothing has been counted. Where the object is free already it has no record; so it
+ * need not be compared with the one that was freed last.
+ */
+ALWAYS_INLINE bool free_counted(void *pointer, struct recorder *recorder)
 {
-	struct recorder *recorder = thread_state.recorder;
-	uintptr_t address = (uintptr_t)pointer;
-	size_t class;
+	uintptr_t base = window.base;
+	uintptr_t offset = (uintptr_t)pointer - base;
+	uintptr_t class_offset;
 	stack_word *word;
 	void **top;
 	uintptr_t area;
@@ -96,19 +100,20 @@ ALWAYS_INLINE bool free_counted(void *pointer)
 	uint64_t value;
 	struct row *row;
 
-	if (unlikely(!in_window(address)))
+	if (unlikely(offset >= load_folded(&window.extent)))
 		return false;
-	class = page_class(page_of(address));
-	word = (stack_word *)recorder->stacks->top + class;
+	class_offset = ((uint16_t *)(base - CLASS_MAP_DISTANCE))[offset >> PAGE_SHIFT];
+	word = (stack_word *)((uintptr_t)recorder->stacks + class_offset);
 	top = *word;
-	if (unlikely(top == *(stack_word *)((uintptr_t)word + LIMIT_DISTANCE)) || unlikely(top[-1] == pointer))
+	if (unlikely(top == *(stack_word *)((uintptr_t)word + LIMIT_DISTANCE)))
 		return false;
-	area = record_area_of(address);
+	area = load_relaxed(&record_areas[offset >> HUGEPAGE_SHIFT]);
 	if (unlikely(area == 0))
 		return false;
-	record = record_in(area, address, class);
+	record = record_in(area, (uintptr_t)pointer,
+			   (const struct record_place *)((uintptr_t)record_places + class_offset));
 	value = *record;
-	if (unlikely(value == 0) || unlikely(value & RECORD_RESIZED))
+	if (unlikely((value & RECORD_ORIGINAL) == 0))
 		return false;
 	*record = 0;
 	*top = pointer;
@@ -120,8 +125,8 @@ ALWAYS_INLINE bool free_counted(void *pointer)
 	return true;
 }
 
-void recorded_free(void *pointer)
+void recorded_free(void *pointer, struct recorder *recorder)
 {
-	if (unlikely(!free_counted(pointer)))
+	if (unlikely(!free_counted(pointer, recorder)))
 		door_free_uncounted(pointer);
 }

@@ -10,14 +10,16 @@
 
 #include "base/common.h"
 
-/* As door_malloc and door_free. */
-void *recorded_malloc(size_t size);
-void recorded_free(void *pointer);
+struct recorder;
+
+/* As door_malloc and door_free, in a thread that has this recorder. */
+void *recorded_malloc(size_t size, struct recorder *recorder);
+void recorded_free(void *pointer, struct recorder *recorder);
 
 /* As recorded_malloc, for realloc, which counts the block itself. */
 void *recorded_malloc_to_resize(size_t size);
 
 /* An object from the thread's cache, counted; NULL if it has none. */
-void *recorded_pop(size_t size);
+void *recorded_pop(size_t size, struct recorder *recorder);
 
 #endif

@@ -27,10 +27,10 @@ static uint64_t *record_of(const void *block, unsigned class)
 
 	if (record_area_of(address) == 0 && !records_map_area((address - window.base) >> HUGEPAGE_SHIFT))
 		return NULL;
-	return record_in(record_area_of(address), address, class);
+	return record_in(record_area_of(address), address, &record_places[class]);
 }
 
-static void count_block(struct recorder *recorder, uint64_t *record, size_t number, uint64_t flags)
+static void count_block(struct recorder *recorder, uint64_t *record, size_t number, uint64_t without)
 {
 	struct row *row = &recorder->rows[number];
 	uint64_t size = row->size;
@@ -38,7 +38,7 @@ static void count_block(struct recorder *recorder, uint64_t *record, size_t numb
 
 	if (size == 0)
 		recording_row_key(number, &size, &alignment);
-	*record = count_allocation(recorder, row, number, size) | flags;
+	*record = count_allocation(recorder, row, number, size) & ~without;
 	if (needs_look_after_allocation(recorder, row))
 		recording_look_at(recorder, row, 1);
 }
@@ -62,7 +62,7 @@ static uint64_t take_record(const void *block, unsigned class)
 
 	if (record_area_of((uintptr_t)block) == 0)
 		return 0;
-	record = record_in(record_area_of((uintptr_t)block), (uintptr_t)block, class);
+	record = record_in(record_area_of((uintptr_t)block), (uintptr_t)block, &record_places[class]);
 	value = *record;
 	*record = 0;
 	return value;
@@ -89,7 +89,7 @@ static int64_t recorded_room(struct recorder *recorder, const void *block, unsig
 {
 	struct row *row = row_of(recorder, record);
 
-	if ((record & RECORD_RESIZED) == 0)
+	if (record & RECORD_ORIGINAL)
 		return 0;
 	if (row->size == 0)
 		recording_look_at(recorder, row, 0);
@@ -123,7 +123,7 @@ static void count_resized(struct recorder *recorder, void *block, unsigned class
 
 	if (record == NULL)
 		return;
-	count_block(recorder, record, number, RECORD_RESIZED);
+	count_block(recorder, record, number, RECORD_ORIGINAL);
 	recorder->rows[number].reallocs++;
 	__atomic_fetch_add(&process_record.now.room, room_of(block, class, &recorder->rows[number]), __ATOMIC_RELAXED);
 }

@@ -239,13 +239,13 @@ static struct recorder *make_recorder(void)
 {
 	struct recorder *recorder;
 
-	if (pool.recorders >= RECORD_NUMBER_MASK >> RECORD_NUMBER_SHIFT)
+	if (pool.recorders >= RECORD_NUMBERS)
 		return NULL;
 	recorder = (struct recorder *)os_map_anywhere(round_up(sizeof(*recorder), os_page_size()));
 	if (recorder == NULL)
 		return NULL;
 	store_relaxed(&pool.recorders, pool.recorders + 1);
-	recorder->number = (uint64_t)pool.recorders << RECORD_NUMBER_SHIFT;
+	recorder->number = (uint64_t)pool.recorders | RECORD_ORIGINAL;
 	recorder->stacks = &closed_cache;
 	recorder->next = process_record.recorders;
 	__atomic_store_n(&process_record.recorders, recorder, __ATOMIC_RELEASE);

@@ -54,7 +54,7 @@ struct recorder {
 	uint64_t clock;                    /* bytes the process has allocated, as far as this recorder knows */
 	uint64_t limit;                    /* the clock at which it reports; moves on with what is freed */
 	uint64_t limit_top;                /* so much has been freed that it reports */
-	uint64_t number;                   /* from 1 on, shifted to where it stands in a record */
+	uint64_t number;                   /* from 1 on, with RECORD_ORIGINAL: as it stands in a record */
 	uint64_t reported_clock;
 	uint64_t reported_limit;
 	struct recorder *next;
@@ -65,11 +65,15 @@ struct recorder {
 	struct row rows[ROWS];
 };
 
-/* A record: the row in the low bits, then the number of the recorder, then "resized", then the time. */
-#define RECORD_ROW(record)  ((record)&0x3ffff)
-#define RECORD_NUMBER_SHIFT 18
-#define RECORD_NUMBER_MASK  (UINT64_C(0xffff) << RECORD_NUMBER_SHIFT)
-#define RECORD_RESIZED      (UINT64_C(1) << 34)
+/*
+ * A record: the number of the recorder in the low bits, then the row, then "original" (not what realloc has left), then the time.
+ * So the number can be compared as it is, the row's place is found by one shift, and one bit says that counting is all there is
+ * to do.
+ */
+#define RECORD_NUMBERS      UINT16_MAX
+#define RECORD_ROW_SHIFT    16
+#define RECORD_ROW(record)  ((record) >> RECORD_ROW_SHIFT & 0x3ffff)
+#define RECORD_ORIGINAL     (UINT64_C(1) << 34)
 #define RECORD_TIME_SHIFT   35
 #define RECORD_TIME_MASK    (UINT64_MAX << RECORD_TIME_SHIFT)
 #define RECORD_TIME_UNIT    16 /* log2 of bytes allocated */
@@ -140,7 +144,7 @@ ALWAYS_INLINE uint64_t count_allocation(struct recorder *recorder, struct row *r
 {
 	row->live++;
 	recorder->clock += bytes;
-	return number | recorder->number | (record_time(recorder) & RECORD_TIME_MASK);
+	return (uint64_t)number << RECORD_ROW_SHIFT | recorder->number | (record_time(recorder) & RECORD_TIME_MASK);
 }
 
 ALWAYS_INLINE bool needs_look_after_allocation(const struct recorder *recorder, const struct row *row)
@@ -152,16 +156,16 @@ ALWAYS_INLINE bool needs_look_after_allocation(const struct recorder *recorder, 
 /* Counts a free of a block in its row. The bits of a record below its time are less than a unit. */
 ALWAYS_INLINE void count_free(struct recorder *recorder, struct row *row, uint64_t record)
 {
-	int64_t age = (int64_t)(record_time(recorder) - record);
-	size_t column = 0;
+	int64_t age = (int64_t)(record_time(recorder) - record) >> RECORD_TIME_SHIFT;
 
 	/* Another recorder may be ahead of this one: its blocks are new then. */
-	if (unlikely(age >= INT64_C(1) << RECORD_TIME_SHIFT))
-		column = lifetime_of((uint64_t)age >> RECORD_TIME_SHIFT);
-	row->lifetimes[column]++;
+	if (likely(age <= 0))
+		row->lifetimes[0]++;
+	else
+		row->lifetimes[lifetime_of((uint64_t)age)]++;
 	row->live--;
 	recorder->limit += row->size;
-	if (unlikely(((record ^ recorder->number) & RECORD_NUMBER_MASK) != 0))
+	if (unlikely((uint16_t)record != (uint16_t)recorder->number))
 		row->remote_frees++;
 }
 

@@ -46,12 +46,12 @@ ALWAYS_INLINE uintptr_t record_area_of(uintptr_t address)
 	return load_relaxed(&record_areas[(address - window.base) >> HUGEPAGE_SHIFT]);
 }
 
-/* The word of the block at `address` of `class` (0: large) in its area. */
-ALWAYS_INLINE uint64_t *record_in(uintptr_t area, uintptr_t address, size_t class)
+/* The word of the block at `address` in its area, where its class (0: large) has its place. */
+ALWAYS_INLINE uint64_t *record_in(uintptr_t area, uintptr_t address, const struct record_place *place)
 {
-	uintptr_t offset = (address - window.base) & (HUGEPAGE_SIZE - 1);
+	uintptr_t offset = address & (HUGEPAGE_SIZE - 1);
 
-	return (uint64_t *)(area + record_places[class].start) + (offset >> record_places[class].shift);
+	return (uint64_t *)(area + place->start) + (offset >> place->shift);
 }
 
 #endif

@@ -37,6 +37,10 @@ class Ends(RecordTest):
         self.record("end", "abort", status=-signal.SIGABRT)
         self.assertEqual(self.files(), [])
 
+    def test_freed_twice(self):
+        self.record("end", "twice", status=-signal.SIGABRT, errors=None)
+        self.assertRegex(self.complaint, r"free\(0x[0-9a-f]+\): object is already free \(double free\)")
+
     def test_period(self):
         self.record("period", 2500, options="record:{folder}/file,record_period:1")
         self.assertEqual(self.files(), ["file"])
