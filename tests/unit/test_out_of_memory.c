@@ -252,7 +252,7 @@ static struct outcome run_child(int kind, size_t first, size_t last)
  * Tries so many of the calls, spread evenly, the first ones and the last one always; or, with TIERMALLOC_TEST_EVERY_CALL (make soak),
  * every one.
  */
-#define TRIED (SANITIZED ? 10 : 20)
+#define TRIED (SANITIZED ? 6 : 10)
 
 static size_t next_tried(size_t call, size_t calls)
 {
