@@ -45,7 +45,8 @@ ALWAYS_INLINE void *allocate(size_t size, struct recorder *recorder, void *(*oth
 		return without_area(object, size);
 	number = row_of_exact(size);
 	row = &recorder->rows[number];
-	*record_in(area, (uintptr_t)object, &record_places[class]) = count_allocation(recorder, row, number, number << 3);
+	*record_in(area, (uintptr_t)object, &record_places[class]) =
+		count_allocation(recorder, row, number, number << 3);
 	if (needs_look_after_allocation(recorder, row))
 		return look_after(recorder, row, object);
 	return object;

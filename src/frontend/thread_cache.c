@@ -154,7 +154,8 @@ static inline void count_visit(struct thread_cache *cache)
 static void *refill(struct thread_cache *cache, unsigned class)
 {
 	size_t capacity = cache->capacity[class];
-	size_t wanted = minimum(maximum(demand_refill(&cache->demand[class], class, capacity), line_of(class)), capacity);
+	size_t wanted =
+		minimum(maximum(demand_refill(&cache->demand[class], class, capacity), line_of(class)), capacity);
 	void **bottom = bottom_of(cache, class);
 	size_t taken = transfer_take(class, bottom + wanted, wanted);
 

@@ -70,13 +70,13 @@ struct recorder {
  * So the number can be compared as it is, the row's place is found by one shift, and one bit says that counting is all there is
  * to do.
  */
-#define RECORD_NUMBERS      UINT16_MAX
-#define RECORD_ROW_SHIFT    16
-#define RECORD_ROW(record)  ((record) >> RECORD_ROW_SHIFT & 0x3ffff)
-#define RECORD_ORIGINAL     (UINT64_C(1) << 34)
-#define RECORD_TIME_SHIFT   35
-#define RECORD_TIME_MASK    (UINT64_MAX << RECORD_TIME_SHIFT)
-#define RECORD_TIME_UNIT    16 /* log2 of bytes allocated */
+#define RECORD_NUMBERS     UINT16_MAX
+#define RECORD_ROW_SHIFT   16
+#define RECORD_ROW(record) ((record) >> RECORD_ROW_SHIFT & 0x3ffff)
+#define RECORD_ORIGINAL    (UINT64_C(1) << 34)
+#define RECORD_TIME_SHIFT  35
+#define RECORD_TIME_MASK   (UINT64_MAX << RECORD_TIME_SHIFT)
+#define RECORD_TIME_UNIT   16 /* log2 of bytes allocated */
 
 _Static_assert(ROWS <= 0x40000, "rows are numbered in 18 bits");
 
