@@ -191,9 +191,8 @@ static size_t kept_for_moments(size_t demand, uint32_t time)
 	size_t most = history_read(HISTORY_DECAY, time).most;
 	size_t whole = most >= HUGEPAGE_PAGES ? round_up(most, HUGEPAGE_PAGES) : most;
 
-	if (swing == 0)
-		return 0;
-	return minimum(swing + whole - most, maximum(most + most / PEAK_SHARE, whole) - demand);
+	/* No more than it has swung: one page that comes and goes does not keep a hugepage. */
+	return minimum(swing + minimum(whole - most, swing), maximum(most + most / PEAK_SHARE, whole) - demand);
 }
 
 static void look_at_history(void)
