@@ -155,6 +155,32 @@ static void take(struct model *model, size_t count)
 		note_taken(model, objects[i], i + 1 < count ? objects[i + 1] : NULL);
 }
 
+static int by_address(const void *one, const void *other)
+{
+	uintptr_t first = *(const uintptr_t *)one;
+	uintptr_t second = *(const uintptr_t *)other;
+
+	return (first > second) - (first < second);
+}
+
+/* As programs free: at random, in the order of the addresses, in reverse, or every n-th one and then the others. */
+static void put_in_order(struct model *model, void **objects, size_t count)
+{
+	size_t step = 1 + random_below(&model->random, 3);
+	bool reversed = random_below(&model->random, 2) == 0;
+	void *sorted[MAXIMUM_OUT];
+	size_t put = 0;
+
+	if (random_below(&model->random, 3) == 0)
+		return;
+	memcpy(sorted, objects, count * sizeof(*objects));
+	qsort(sorted, count, sizeof(*sorted), by_address);
+	for (size_t first = 0; first < step; first++) {
+		for (size_t i = first; i < count; i += step, put++)
+			objects[reversed ? count - 1 - put : put] = sorted[i];
+	}
+}
+
 static void give(struct model *model, size_t count)
 {
 	void *objects[MAXIMUM_OUT];
@@ -166,6 +192,7 @@ static void give(struct model *model, size_t count)
 		model->out[at] = model->out[--model->count];
 		note_returned(model, objects[i]);
 	}
+	put_in_order(model, objects, count);
 	central_return(model->class, objects, count, "test");
 }
 
@@ -380,7 +407,7 @@ static void test_threads(void **state)
 /* What a child gives back wrongly. */
 struct wrong_return {
 	unsigned class;
-	void *objects[2];
+	void *objects[4];
 	size_t count;
 };
 
@@ -459,6 +486,51 @@ static void check_objects_of_others(unsigned class, char *object)
 	span_destroy(large);
 }
 
+/* Among neighbours, which are looked up together: the wrong one is named, in whichever direction they follow each other. */
+static void test_wrong_neighbours_stop_the_process(void **state)
+{
+	unsigned class = class_with_tail();
+	unsigned size = size_classes[class].size;
+	size_t objects = size_classes[class].objects;
+	void *all[MAXIMUM_OUT];
+	char *last;
+	char *at;
+
+	(void)state;
+	if (objects < 5) {
+		not_tested("wrong neighbours", "this profile's spans have few objects");
+		return;
+	}
+	/* The whole of a new span; downward from the end. */
+	central_give_back_empty(true);
+	assert_int_equal(spans_of(class), 0);
+	assert_int_equal(central_take(class, all + objects, objects), objects);
+	last = all[0];
+	at = last - (size_t)3 * size;
+	expect_wrong_return((struct wrong_return){class, {at, at + size, at + 2 * size, at + size}, 4}, at + size,
+			    "object is already free (double free); size class %u", size);
+	expect_wrong_return((struct wrong_return){class, {at + 2 * size, at + size, at, at + size}, 4}, at + size,
+			    "object is already free (double free); size class %u", size);
+	expect_wrong_return((struct wrong_return){class, {at, at + size, at + size + 8, at + 2 * size}, 4}, at + size + 8,
+			    "pointer is inside an object, not at its start; size class %u", size);
+	if (has_tail(class))
+		expect_wrong_return((struct wrong_return){class, {last - size, last, last + size}, 3}, last + size,
+				    "pointer is inside an object, not at its start; size class %u", size);
+	else
+		not_tested("a neighbour behind a span's last object", "no span of this profile has a tail");
+	central_return(class, (void **)&(char *){at + size}, 1, "test");
+	expect_wrong_return((struct wrong_return){class, {at, at + size, at + 2 * size}, 3}, at + size,
+			    "object is already free (double free); size class %u", size);
+	expect_wrong_return((struct wrong_return){class, {at + 2 * size, at + size, at}, 3}, at + size,
+			    "object is already free (double free); size class %u", size);
+	for (size_t i = 0; i < objects; i++) {
+		if (all[i] != at + size)
+			central_return(class, &all[i], 1, "test");
+	}
+	central_give_back_empty(true);
+	REQUIRE_VALID(central_validate);
+}
+
 static void test_wrong_objects_stop_the_process(void **state)
 {
 	unsigned class = class_with_tail();
@@ -493,6 +565,7 @@ int main(void)
 		cmocka_unit_test(test_take_one_knows_what_is_zero),
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_wrong_objects_stop_the_process),
+		cmocka_unit_test(test_wrong_neighbours_stop_the_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
