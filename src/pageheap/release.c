@@ -14,8 +14,8 @@
  *   is in use. So steady programs keep their hugepages whole, and one whose demand has collapsed does not keep them all.
  *
  * What exceeds that goes back from the free that caused it, as soon as it is a 64th of the demand, or from the next tick of a
- * slow path: no thread is needed. Whole free hugepages go first, the highest before the others, then free pages of partly used ones, from the
- * emptiest on. Empty spans that the central tier keeps count as kept (pageheap_spare_add).
+ * slow path: no thread is needed. Whole free hugepages go first, the highest before the others, then free pages of partly used
+ * ones, from the emptiest on. Empty spans that the central tier keeps count as kept (pageheap_spare_add).
  *
  * Where address space itself is scarce, whole hugepages are unmapped instead. All under the page heap's lock.
  */
