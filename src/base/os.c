@@ -254,7 +254,7 @@ static bool try_once(void)
 
 /*
  * An emulator that does not move as Linux does can look as if it did while other threads map memory (qemu 7.2 with a bound on
- * addresses: once in 20 runs of eight threads), but hardly so many times in a row.
+ * addresses: once in 12 to 20 runs of four threads), but hardly so many times in a row.
  */
 #define TRIALS 4
 

@@ -249,15 +249,17 @@ static struct outcome run_child(int kind, size_t first, size_t last)
 #define NEVER SIZE_MAX
 
 /*
- * Tries so many of the calls, spread evenly, the first ones and the last one always; or, with TIERMALLOC_TEST_EVERY_CALL (make soak),
- * every one.
+ * Tries about so many of the calls, others in each run, the first ones and the last one always; or, with TIERMALLOC_TEST_EVERY_CALL
+ * (make soak), every one.
  */
 #define TRIED (SANITIZED ? 6 : 10)
+
+static uint64_t random_calls; /* which ones */
 
 static size_t next_tried(size_t call, size_t calls)
 {
 	bool every = call < 8 || getenv("TIERMALLOC_TEST_EVERY_CALL") != NULL;
-	size_t step = every ? 1 : maximum(calls / TRIED, 1);
+	size_t step = every ? 1 : 1 + random_below(&random_calls, maximum(2 * calls / TRIED, 1));
 
 	return call < calls && call + step > calls ? calls : call + step;
 }
@@ -420,5 +422,6 @@ int main(void)
 		cmocka_unit_test(test_thread_without_memory),
 	};
 
+	random_calls = seed_of_run("test_out_of_memory");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
