@@ -221,56 +221,56 @@ static enum os_result move_by_hugepage(uintptr_t from, uintptr_t to, size_t byte
 	return result;
 }
 
+/* What a trial has shown. */
+enum moving {
+	MOVING_UNKNOWN, /* nothing: no memory, memory is locked, or another thread came in between */
+	MOVING_WORKS,
+	MOVING_DIFFERS,
+};
+
 /*
  * Moves a page, as a trial: the old one must still be there, and the new one's memory must go. Unmaps both, but for an old
  * one that is not this function's any more: another thread may have got its address.
  */
-static bool try_moving(uintptr_t from, size_t bytes)
+static enum moving try_moving(uintptr_t from, size_t bytes)
 {
 	uintptr_t to = from + bytes;
 	unsigned char in_core;
+	enum moving shown = MOVING_UNKNOWN;
 	enum os_result result;
-	bool works;
 	bool left;
 
 	*(char *)from = 1;
 	result = move_mapping(from, to, bytes);
 	/* Where mincore is forbidden the page is taken to be there. */
 	left = result != OS_TAKEN && (mincore((void *)from, 1, &in_core) == 0 || errno != ENOMEM);
-	works = left && result == OS_DONE && madvise((void *)to, bytes, MADV_DONTNEED) == 0 &&
-		*(volatile char *)to == 0;
+	if (result == OS_DONE && !left)
+		shown = MOVING_DIFFERS;
+	else if (result == OS_DONE && madvise((void *)to, bytes, MADV_DONTNEED) == 0)
+		shown = *(volatile char *)to == 0 ? MOVING_WORKS : MOVING_DIFFERS;
 	munmap((void *)(left ? from : to), left ? 2 * bytes : bytes);
-	return works;
-}
-
-/* Tries on pages of its own. */
-static bool try_once(void)
-{
-	size_t bytes = os_page_size();
-	void *pages = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_HEAP, -1, 0);
-
-	return pages != MAP_FAILED && try_moving((uintptr_t)pages, bytes);
+	return shown;
 }
 
 /*
- * An emulator that does not move as Linux does can look as if it did while other threads map memory (qemu 7.2 with a bound on
- * addresses: once in 12 to 20 runs of four threads), but hardly so many times in a row.
+ * Either answer holds for the whole process. A trial does harm where the answer is no: an emulator that takes the old page for
+ * unmapped gives its address to another thread, and then the trial unmaps what that thread has there. (Tried again at each move,
+ * qemu 7.2 with a bound on addresses ended one in 12 to 20 runs of four threads.)
  */
-#define TRIALS 4
-
 bool os_can_move(void)
 {
-	static bool seen;
+	static uint32_t known; /* enum moving */
 	int saved = errno;
-	bool can = true;
+	size_t bytes = os_page_size();
+	void *pages;
 
-	if (likely(load_relaxed(&seen)))
-		return true;
-	for (int i = 0; i < TRIALS && can; i++)
-		can = try_once();
-	store_relaxed(&seen, can);
+	if (likely(load_relaxed(&known) != MOVING_UNKNOWN))
+		return load_relaxed(&known) == MOVING_WORKS;
+	pages = mmap(NULL, 2 * bytes, PROT_READ | PROT_WRITE, MAP_HEAP, -1, 0);
+	if (pages != MAP_FAILED)
+		store_relaxed(&known, (uint32_t)try_moving((uintptr_t)pages, bytes));
 	errno = saved;
-	return can;
+	return load_relaxed(&known) == MOVING_WORKS;
 }
 
 enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes)

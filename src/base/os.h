@@ -81,8 +81,8 @@ enum os_result os_move(uintptr_t from, uintptr_t to, size_t bytes);
 
 /*
  * Whether it is done as Linux does it. qemu's user mode (7.2) takes the old addresses for unmapped though they are left:
- * memory there would not be given back any more, and not read zero. Tried until it has been seen to work; os_move does nothing
- * otherwise.
+ * memory there would not be given back any more, and not read zero. Tried until it is known; os_move does nothing where it
+ * is not, or not so.
  */
 bool os_can_move(void);
 
