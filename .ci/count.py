@@ -1,4 +1,4 @@
-"""Adds up the results of several test runs of Meson and prints one line `N passed, N failed, N skipped`.
+"""Adds up the results of several test runs of Meson, and prints what failed and one line `N passed, N failed, N skipped`.
 
 Counts what each test program reports of its own tests where that can be told (TAP, Python's unittest), else the program as one
 test. Relies on the log that `meson test` leaves in a build folder: one JSON object per test program in meson-logs/testlog*.json.
@@ -19,6 +19,11 @@ UNITTEST_SUMMARY = re.compile(r'^(?:OK|FAILED) \((.*)\)$', re.MULTILINE)
 # What happens to a class or module as a whole is in unittest's summary, but no test of it is among those that ran.
 UNITTEST_WHOLE_SKIPPED = re.compile(r"^setUp(?:Class|Module) \(.*skipped", re.MULTILINE)
 UNITTEST_WHOLE_FAILED = re.compile(r'^(?:ERROR|FAIL): (?:setUp|tearDown)(?:Class|Module) \(', re.MULTILINE)
+
+# What names a failure in the output of cmocka and of unittest.
+FAILURE = re.compile(r'^(?:not ok\b|ERROR:|FAIL:|# (?!not tested).*(?:failed|error:|seed))', re.IGNORECASE)
+# Lines of one program that are shown: those that name its failures, or else its last ones.
+SHOWN_LINES = 20
 
 # Meson's words for a test program as a whole.
 PASSED = {'OK', 'EXPECTEDFAIL'}
@@ -66,13 +71,26 @@ def count_program(record):
     return counts
 
 
+def show_failure(folder, record):
+    """What is wanted first of a test program that failed: the rest may be far above, or not be kept at all."""
+    lines = (record.get('stdout', '') + '\n' + record.get('stderr', '')).splitlines()
+    named = [line for line in lines if FAILURE.match(line)] or [line for line in lines if line.strip()]
+    print(f'{folder}: {record["name"]}: {record["result"]}')
+    for line in named[-SHOWN_LINES:]:
+        print(f'    {line}')
+
+
 def count_folder(folder):
-    """Counts of all runs that left a log in the build folder."""
+    """Counts of all runs that left a log in the build folder; shows those programs that failed."""
     counts = collections.Counter()
     for path in sorted(glob.glob(os.path.join(folder, 'meson-logs', 'testlog*.json'))):
         with open(path, encoding='utf-8') as log:
             for line in log:
-                counts += count_program(json.loads(line))
+                record = json.loads(line)
+                counted = count_program(record)
+                counts += counted
+                if counted['failed']:
+                    show_failure(folder, record)
     return counts
 
 

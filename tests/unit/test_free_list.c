@@ -492,7 +492,7 @@ static void test_wrong_neighbours_stop_the_process(void **state)
 	unsigned class = class_with_tail();
 	unsigned size = size_classes[class].size;
 	size_t objects = size_classes[class].objects;
-	void *all[MAXIMUM_OUT];
+	void **all;
 	char *last;
 	char *at;
 
@@ -502,6 +502,8 @@ static void test_wrong_neighbours_stop_the_process(void **state)
 		return;
 	}
 	/* The whole of a new span; downward from the end. */
+	all = calloc(objects, sizeof(*all));
+	assert_non_null(all);
 	central_give_back_empty(true);
 	assert_int_equal(spans_of(class), 0);
 	assert_int_equal(central_take(class, all + objects, objects), objects);
@@ -527,6 +529,7 @@ static void test_wrong_neighbours_stop_the_process(void **state)
 		if (all[i] != at + size)
 			central_return(class, &all[i], 1, "test");
 	}
+	free(all);
 	central_give_back_empty(true);
 	REQUIRE_VALID(central_validate);
 }
