@@ -16,9 +16,12 @@
 #define RESIDENT_AFTER_PEAK (10 * MIB)
 #define RESIDENT_AFTER_TRIM (4 * MIB)
 
-/* Descriptors of spans stay for reuse. These limits have room for so many; spans of pages of 4 KiB are more. */
+/* Descriptors of spans stay for reuse, and so does the page map. These limits have room for so many, and for pages of so many
+ * bytes; with pages of 4 KiB there are more of both. */
 #define DESCRIPTOR          64
 #define SPANS_WITHIN_LIMITS 32768
+#define MAP_ENTRY           6
+#define PAGE_WITHIN_LIMITS  (8 * KIB)
 
 static void *written(size_t size, int value)
 {
@@ -93,14 +96,18 @@ static size_t usable(size_t size)
 	return bytes;
 }
 
-/* Bytes of descriptors beyond those that the limits have room for, for so many objects of this size. */
-static size_t further_descriptors(size_t count, size_t size)
+/* Bytes of descriptors and of the page map beyond those that the limits have room for, for so many objects of this size. */
+static size_t further_records(size_t count, size_t size)
 {
 	unsigned class = 1;
 	while (class < CLASS_COUNT && size_classes[class].size != usable(size))
 		class ++;
 	size_t spans = class < CLASS_COUNT ? count / size_classes[class].objects : count;
-	return spans > SPANS_WITHIN_LIMITS ? (spans - SPANS_WITHIN_LIMITS) * DESCRIPTOR : 0;
+	size_t descriptors = spans > SPANS_WITHIN_LIMITS ? (spans - SPANS_WITHIN_LIMITS) * DESCRIPTOR : 0;
+	size_t bytes = count * usable(size);
+	size_t page = (size_t)1 << PAGE_SHIFT;
+	size_t entries = page < PAGE_WITHIN_LIMITS ? bytes / page - bytes / PAGE_WITHIN_LIMITS : 0;
+	return descriptors + entries * MAP_ENTRY;
 }
 
 /* As many objects as are asked for, or fewer where the profile rounds them up so much that they would take `most` bytes. */
@@ -108,7 +115,7 @@ static void check_peak(size_t count, size_t size, size_t most)
 {
 	if (count > most / usable(size))
 		count = most / usable(size);
-	size_t descriptors = further_descriptors(count, size);
+	size_t records = further_records(count, size);
 	void **objects = map_room(count * sizeof *objects);
 	for (size_t i = 0; i < count; i++)
 		objects[i] = written(size, (int)i);
@@ -116,12 +123,12 @@ static void check_peak(size_t count, size_t size, size_t most)
 	for (size_t i = 0; i < count; i++)
 		free(objects[i]);
 	munmap(objects, count * sizeof *objects);
-	require_resident_below(RESIDENT_AFTER_PEAK + descriptors, "after the peak has been freed");
+	require_resident_below(RESIDENT_AFTER_PEAK + records, "after the peak has been freed");
 
 	size_t before = resident_bytes();
 	int released = malloc_trim(0);
 	size_t after = resident_bytes();
-	REQUIRE(after < RESIDENT_AFTER_TRIM + descriptors, "%zu KiB are resident after malloc_trim", after / KIB);
+	REQUIRE(after < RESIDENT_AFTER_TRIM + records, "%zu KiB are resident after malloc_trim", after / KIB);
 	REQUIRE(released || before <= after + 64 * KIB,
 		"malloc_trim says that it released nothing, but %zu KiB became %zu", before / KIB, after / KIB);
 	REQUIRE(!malloc_trim(0), "a second malloc_trim says that there was still something");
