@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/options.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,13 @@ struct options options = {
 	.thread_cache_size = THREAD_CACHE_SIZE,
 	.min_per_thread_cache = MIN_PER_THREAD_CACHE,
 	.cpu_cache_size = DEFAULT_CPU_CACHE_SIZE,
+	.record = "",
+	.trace_pages = "",
 };
+
+/* Apart from the options, which every process reads: few processes have paths. */
+static char record[PATH_MAX];
+static char trace_pages[PATH_MAX];
 
 struct word {
 	const char *start;
@@ -121,13 +128,24 @@ static bool parse_huge_pages(struct word value, void *target)
 	return parse_choice(value, policies, target);
 }
 
-static bool parse_path(struct word value, void *target)
+static bool parse_path(struct word value, char *buffer, void *target)
 {
 	if (value.length == 0 || value.length >= PATH_MAX)
 		return false;
-	memcpy(target, value.start, value.length);
-	((char *)target)[value.length] = '\0';
+	memcpy(buffer, value.start, value.length);
+	buffer[value.length] = '\0';
+	*(const char **)target = buffer;
 	return true;
+}
+
+static bool parse_record(struct word value, void *target)
+{
+	return parse_path(value, record, target);
+}
+
+static bool parse_trace_pages(struct word value, void *target)
+{
+	return parse_path(value, trace_pages, target);
 }
 
 static bool parse_signal(struct word value, void *target)
@@ -179,10 +197,10 @@ static const struct option table[] = {
 	{"frontend", parse_frontend, &options.frontend, "auto, thread or cpu"},
 	{"cpu_cache_size", parse_bytes, &options.cpu_cache_size, BYTES},
 	{"thp", parse_huge_pages, &options.thp, "auto, always or never"},
-	{"record", parse_path, options.record, "the path of a file"},
+	{"record", parse_record, &options.record, "the path of a file"},
 	{"record_signal", parse_signal, &options.record_signal, "the number of a signal that can be handled"},
 	{"record_period", parse_seconds, &options.record_period, "a number of seconds"},
-	{"trace_pages", parse_path, options.trace_pages, "the path of a file"},
+	{"trace_pages", parse_trace_pages, &options.trace_pages, "the path of a file"},
 };
 
 static void text_quoted(struct text *text, struct word word)

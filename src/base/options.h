@@ -6,8 +6,6 @@
 #ifndef TIERMALLOC_BASE_OPTIONS_H
 #define TIERMALLOC_BASE_OPTIONS_H
 
-#include <limits.h>
-
 #include "base/common.h"
 
 /* What retain is unless it is set: a program that has done its work, and does little now, gets down to that. */
@@ -41,10 +39,10 @@ struct options {
 	size_t cpu_cache_size;       /* bytes, for each CPU */
 	unsigned frontend;           /* an enum frontend_kind */
 	unsigned thp;                /* transparent huge pages: an enum huge_page_policy */
-	char record[PATH_MAX];       /* where to record to; empty: nothing is recorded */
+	const char *record;          /* where to record to; empty: nothing is recorded */
 	uint64_t record_signal;      /* that starts and ends recording; 0: it is on from the start */
 	uint64_t record_period;      /* seconds after which the recording is written again; 0: at the end only */
-	char trace_pages[PATH_MAX];  /* where to write what the page heap does; empty: nowhere */
+	const char *trace_pages;     /* where to write what the page heap does; empty: nowhere */
 };
 
 extern HIDDEN struct options options;

@@ -14,10 +14,15 @@ _Static_assert(LISTS < UINT16_MAX, "a record names its list in 16 bits");
 /* How many hugepages of one list are looked at when an alignment is wanted that the list says nothing about. */
 #define ALIGNED_TRIES 16
 
+struct list {
+	uint32_t head; /* hugepage number + 1 */
+	uint32_t tail;
+};
+
+/* The lists of long ranges are all that a small heap has: they lie beside the words that say which of them are filled. */
 struct filler {
+	struct list lists[LISTS];
 	uint64_t filled[WORDS_FOR_BITS(LISTS)];
-	uint32_t heads[LISTS]; /* hugepage number + 1 */
-	uint32_t tails[LISTS];
 };
 
 static struct filler fillers[PAGE_KINDS];
@@ -41,12 +46,12 @@ void filler_remove(size_t number)
 	if (hugepage->previous != 0)
 		hugepage_records[hugepage->previous - 1].next = hugepage->next;
 	else
-		filler->heads[list] = hugepage->next;
+		filler->lists[list].head = hugepage->next;
 	if (hugepage->next != 0)
 		hugepage_records[hugepage->next - 1].previous = hugepage->previous;
 	else
-		filler->tails[list] = hugepage->previous;
-	if (filler->heads[list] == 0)
+		filler->lists[list].tail = hugepage->previous;
+	if (filler->lists[list].head == 0)
 		bit_clear(filler->filled, list);
 	hugepage->list = 0;
 }
@@ -56,12 +61,12 @@ static void insert_first(struct filler *filler, size_t list, size_t number)
 	struct hugepage *hugepage = &hugepage_records[number];
 
 	hugepage->previous = 0;
-	hugepage->next = filler->heads[list];
+	hugepage->next = filler->lists[list].head;
 	if (hugepage->next != 0)
 		hugepage_records[hugepage->next - 1].previous = (uint32_t)number + 1;
 	else
-		filler->tails[list] = (uint32_t)number + 1;
-	filler->heads[list] = (uint32_t)number + 1;
+		filler->lists[list].tail = (uint32_t)number + 1;
+	filler->lists[list].head = (uint32_t)number + 1;
 }
 
 static void insert_last(struct filler *filler, size_t list, size_t number)
@@ -69,12 +74,12 @@ static void insert_last(struct filler *filler, size_t list, size_t number)
 	struct hugepage *hugepage = &hugepage_records[number];
 
 	hugepage->next = 0;
-	hugepage->previous = filler->tails[list];
+	hugepage->previous = filler->lists[list].tail;
 	if (hugepage->previous != 0)
 		hugepage_records[hugepage->previous - 1].next = (uint32_t)number + 1;
 	else
-		filler->heads[list] = (uint32_t)number + 1;
-	filler->tails[list] = (uint32_t)number + 1;
+		filler->lists[list].head = (uint32_t)number + 1;
+	filler->lists[list].tail = (uint32_t)number + 1;
 }
 
 static bool may_give(const struct hugepage *hugepage)
@@ -123,7 +128,7 @@ void filler_update(size_t number)
 
 static size_t find_in_list(const struct filler *filler, size_t list, size_t pages, size_t alignment, size_t *first)
 {
-	uint32_t link = filler->heads[list];
+	uint32_t link = filler->lists[list].head;
 
 	for (int tries = 0; link != 0 && tries < ALIGNED_TRIES; tries++) {
 		const struct hugepage *hugepage = &hugepage_records[link - 1];
@@ -160,7 +165,7 @@ size_t filler_find_roomiest(enum page_kind kind, size_t pages, size_t *first)
 
 	if (end <= pages * FULLNESS_STEPS)
 		return NO_HUGEPAGE;
-	number = filler->heads[end - 1] - 1u;
+	number = filler->lists[end - 1].head - 1u;
 	hugepage = &hugepage_records[number];
 	*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, hugepage->longest, 1);
 	return number;
@@ -170,7 +175,7 @@ static size_t emptiest_backed_of(const struct filler *filler)
 {
 	for (size_t end = bits_after_previous_set(filler->filled, LISTS); end != 0;
 	     end = bits_after_previous_set(filler->filled, end - 1)) {
-		size_t number = filler->heads[end - 1] - 1u;
+		size_t number = filler->lists[end - 1].head - 1u;
 
 		if (may_give(&hugepage_records[number]))
 			return number;

@@ -106,10 +106,31 @@ static void borders(void **unused)
 	assert_int_equal(number_set_next(&set, 0), NO_NUMBER);
 }
 
+/* A heap that is small takes little memory for its sets. */
+static void small_numbers_lie_together(void **unused)
+{
+	size_t first = SIZE_MAX;
+	size_t last = 0;
+
+	(void)unused;
+	number_set_add(&set, 0);
+	number_set_add(&set, 4095);
+	for (size_t i = 0; i < COUNT_OF(set.words); i++) {
+		if (set.words[i] != 0) {
+			first = minimum(first, i);
+			last = i;
+		}
+	}
+	assert_in_range((last - first) * sizeof(set.words[0]), 1, 1023);
+	number_set_remove(&set, 0);
+	number_set_remove(&set, 4095);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(borders),
+		cmocka_unit_test(small_numbers_lie_together),
 		cmocka_unit_test(random_members),
 	};
 

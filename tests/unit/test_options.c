@@ -4,6 +4,8 @@
  */
 #include "support.h"
 
+#include <limits.h>
+
 #include "base/options.h"
 #include "frontend/frontend.h"
 #include "pageheap/pageheap.h"
@@ -28,6 +30,7 @@ static const struct options before = {
 	.record = "before",
 	.record_signal = 14,
 	.record_period = 15,
+	.trace_pages = "",
 };
 
 static void parse(const void *text)
@@ -257,21 +260,23 @@ static void paths(void **unused)
 {
 	struct options expected = before;
 	char text[PATH_MAX + 20] = "record:";
+	char longest[PATH_MAX];
 	char message[PATH_MAX + 200];
 	struct captured captured;
 
 	(void)unused;
-	strcpy(expected.record, "/tmp/%e.%p:x y%%");
+	expected.record = "/tmp/%e.%p:x y%%";
 	accepted("record:/tmp/%e.%p:x y%%", &expected);
-	strcpy(expected.record, "a");
+	expected.record = "a";
 	expected.deepbind = false;
 	accepted("record:a,deepbind:false", &expected);
-	strcpy(expected.trace_pages, "/tmp/%e.trace");
+	expected.trace_pages = "/tmp/%e.trace";
 	accepted("trace_pages:/tmp/%e.trace,record:a,deepbind:false", &expected);
 	expected = before;
-	memset(expected.record, 'x', PATH_MAX - 1);
-	expected.record[PATH_MAX - 1] = '\0';
-	strcat(text, expected.record);
+	memset(longest, 'x', PATH_MAX - 1);
+	longest[PATH_MAX - 1] = '\0';
+	expected.record = longest;
+	strcat(text, longest);
 	accepted(text, &expected);
 	/* One more does not fit; the message is cut off. */
 	strcat(text, "x");
