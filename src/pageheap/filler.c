@@ -19,13 +19,11 @@ struct list {
 	uint32_t tail;
 };
 
-/* The lists of long ranges are all that a small heap has: they lie beside the words that say which of them are filled. */
-struct filler {
-	struct list lists[LISTS];
-	uint64_t filled[WORDS_FOR_BITS(LISTS)];
-};
-
-static struct filler fillers[PAGE_KINDS];
+/* The lists of long ranges are all that a small heap has: those of all kinds lie beside the words that say which are filled. */
+static struct {
+	struct list lists[LISTS][PAGE_KINDS];
+	uint64_t filled[PAGE_KINDS][WORDS_FOR_BITS(LISTS)];
+} filler;
 
 static size_t list_of(const struct hugepage *hugepage)
 {
@@ -37,7 +35,7 @@ static size_t list_of(const struct hugepage *hugepage)
 void filler_remove(size_t number)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
-	struct filler *filler = &fillers[hugepage->kind];
+	unsigned kind = hugepage->kind;
 	size_t list;
 
 	if (hugepage->list == 0)
@@ -46,40 +44,40 @@ void filler_remove(size_t number)
 	if (hugepage->previous != 0)
 		hugepage_records[hugepage->previous - 1].next = hugepage->next;
 	else
-		filler->lists[list].head = hugepage->next;
+		filler.lists[list][kind].head = hugepage->next;
 	if (hugepage->next != 0)
 		hugepage_records[hugepage->next - 1].previous = hugepage->previous;
 	else
-		filler->lists[list].tail = hugepage->previous;
-	if (filler->lists[list].head == 0)
-		bit_clear(filler->filled, list);
+		filler.lists[list][kind].tail = hugepage->previous;
+	if (filler.lists[list][kind].head == 0)
+		bit_clear(filler.filled[kind], list);
 	hugepage->list = 0;
 }
 
-static void insert_first(struct filler *filler, size_t list, size_t number)
+static void insert_first(unsigned kind, size_t list, size_t number)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 
 	hugepage->previous = 0;
-	hugepage->next = filler->lists[list].head;
+	hugepage->next = filler.lists[list][kind].head;
 	if (hugepage->next != 0)
 		hugepage_records[hugepage->next - 1].previous = (uint32_t)number + 1;
 	else
-		filler->lists[list].tail = (uint32_t)number + 1;
-	filler->lists[list].head = (uint32_t)number + 1;
+		filler.lists[list][kind].tail = (uint32_t)number + 1;
+	filler.lists[list][kind].head = (uint32_t)number + 1;
 }
 
-static void insert_last(struct filler *filler, size_t list, size_t number)
+static void insert_last(unsigned kind, size_t list, size_t number)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
 
 	hugepage->next = 0;
-	hugepage->previous = filler->lists[list].tail;
+	hugepage->previous = filler.lists[list][kind].tail;
 	if (hugepage->previous != 0)
 		hugepage_records[hugepage->previous - 1].next = (uint32_t)number + 1;
 	else
-		filler->lists[list].head = (uint32_t)number + 1;
-	filler->lists[list].tail = (uint32_t)number + 1;
+		filler.lists[list][kind].head = (uint32_t)number + 1;
+	filler.lists[list][kind].tail = (uint32_t)number + 1;
 }
 
 static bool may_give(const struct hugepage *hugepage)
@@ -91,17 +89,17 @@ static bool may_give(const struct hugepage *hugepage)
 static void insert(size_t number)
 {
 	struct hugepage *hugepage = &hugepage_records[number];
-	struct filler *filler = &fillers[hugepage->kind];
+	unsigned kind = hugepage->kind;
 	size_t list;
 
 	if (hugepage->used_count == 0 || hugepage->used_count == HUGEPAGE_PAGES)
 		return;
 	list = list_of(hugepage);
 	if (may_give(hugepage))
-		insert_first(filler, list, number);
+		insert_first(kind, list, number);
 	else
-		insert_last(filler, list, number);
-	bit_set(filler->filled, list);
+		insert_last(kind, list, number);
+	bit_set(filler.filled[kind], list);
 	hugepage->list = (uint16_t)(list + 1);
 }
 
@@ -126,9 +124,9 @@ void filler_update(size_t number)
 	filler_insert(number);
 }
 
-static size_t find_in_list(const struct filler *filler, size_t list, size_t pages, size_t alignment, size_t *first)
+static size_t find_in_list(enum page_kind kind, size_t list, size_t pages, size_t alignment, size_t *first)
 {
-	uint32_t link = filler->lists[list].head;
+	uint32_t link = filler.lists[list][kind].head;
 
 	for (int tries = 0; link != 0 && tries < ALIGNED_TRIES; tries++) {
 		const struct hugepage *hugepage = &hugepage_records[link - 1];
@@ -143,39 +141,37 @@ static size_t find_in_list(const struct filler *filler, size_t list, size_t page
 
 size_t filler_find(enum page_kind kind, size_t pages, size_t alignment, size_t *first)
 {
-	const struct filler *filler = &fillers[kind];
-	size_t list = bits_next_set(filler->filled, pages * FULLNESS_STEPS, LISTS);
+	size_t list = bits_next_set(filler.filled[kind], pages * FULLNESS_STEPS, LISTS);
 
 	while (list < LISTS) {
-		size_t found = find_in_list(filler, list, pages, alignment, first);
+		size_t found = find_in_list(kind, list, pages, alignment, first);
 
 		if (found != NO_HUGEPAGE)
 			return found;
-		list = bits_next_set(filler->filled, list + 1, LISTS);
+		list = bits_next_set(filler.filled[kind], list + 1, LISTS);
 	}
 	return NO_HUGEPAGE;
 }
 
 size_t filler_find_roomiest(enum page_kind kind, size_t pages, size_t *first)
 {
-	const struct filler *filler = &fillers[kind];
-	size_t end = bits_after_previous_set(filler->filled, LISTS);
+	size_t end = bits_after_previous_set(filler.filled[kind], LISTS);
 	const struct hugepage *hugepage;
 	size_t number;
 
 	if (end <= pages * FULLNESS_STEPS)
 		return NO_HUGEPAGE;
-	number = filler->lists[end - 1].head - 1u;
+	number = filler.lists[end - 1][kind].head - 1u;
 	hugepage = &hugepage_records[number];
 	*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, hugepage->longest, 1);
 	return number;
 }
 
-static size_t emptiest_backed_of(const struct filler *filler)
+static size_t emptiest_backed_of(unsigned kind)
 {
-	for (size_t end = bits_after_previous_set(filler->filled, LISTS); end != 0;
-	     end = bits_after_previous_set(filler->filled, end - 1)) {
-		size_t number = filler->lists[end - 1].head - 1u;
+	for (size_t end = bits_after_previous_set(filler.filled[kind], LISTS); end != 0;
+	     end = bits_after_previous_set(filler.filled[kind], end - 1)) {
+		size_t number = filler.lists[end - 1][kind].head - 1u;
 
 		if (may_give(&hugepage_records[number]))
 			return number;
@@ -188,7 +184,7 @@ size_t filler_emptiest_backed(void)
 	size_t emptiest = NO_HUGEPAGE;
 
 	for (unsigned kind = 0; kind < PAGE_KINDS; kind++) {
-		size_t number = emptiest_backed_of(&fillers[kind]);
+		size_t number = emptiest_backed_of(kind);
 
 		if (number != NO_HUGEPAGE && (emptiest == NO_HUGEPAGE || hugepage_records[number].used_count <
 										 hugepage_records[emptiest].used_count))
