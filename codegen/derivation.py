@@ -106,6 +106,7 @@ def reciprocal(size):
     greatest_offset = (1 << limits.OFFSET_BITS) - 1
     assert greatest_offset * error < 1 << limits.RECIPROCAL_SHIFT, size
     assert greatest_offset * factor < 1 << 64, size
+    assert greatest_offset < limits.RECIPROCAL_REST & -limits.RECIPROCAL_REST <= factor, size
     return factor
 
 

@@ -37,6 +37,9 @@ MAX_CAPACITY = 32767
 # index = (offset * ceil(2^RECIPROCAL_SHIFT / size)) >> RECIPROCAL_SHIFT for all offsets below 2^OFFSET_BITS.
 RECIPROCAL_SHIFT = 44
 OFFSET_BITS = 23
+# The fraction of such a product, 2^RECIPROCAL_SHIFT for one: of a multiple of the size it is less than 2^OFFSET_BITS, which is how
+# much rounding up may add; else a byte's share or more, 2^RECIPROCAL_SHIFT / size.
+RECIPROCAL_REST = (1 << RECIPROCAL_SHIFT) - (1 << RECIPROCAL_SHIFT) // MAX_CLASS_SIZE
 
 
 def tail_waste(size, span_bytes):

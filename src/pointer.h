@@ -10,12 +10,12 @@
 ALWAYS_INLINE bool pointer_is_start(const void *pointer, unsigned class, const struct span **span, uint64_t *index)
 {
 	const struct size_class *info = &size_classes[class];
-	uint64_t offset;
+	uint64_t product;
 
 	*span = page_span(page_of((uintptr_t)pointer));
-	offset = (uintptr_t)pointer - (*span)->start;
-	*index = offset * info->reciprocal >> 44;
-	return *index * info->size == offset && *index < info->objects;
+	product = ((uintptr_t)pointer - (*span)->start) * info->reciprocal;
+	*index = product >> RECIPROCAL_SHIFT;
+	return (product & RECIPROCAL_REST) == 0 && *index < info->objects;
 }
 
 /* Racy by nature, and never true for a valid pointer: its bit is clear while it is in use. */

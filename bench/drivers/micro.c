@@ -30,7 +30,7 @@
 #define RANDOM_STEPS 32768
 #define ROUND_STEPS  1024
 
-enum freeing { IN_ORDER, REVERSED, AT_RANDOM };
+enum freeing { IN_ORDER, REVERSED, ALTERNATING, AT_RANDOM };
 
 struct family {
 	const char *name;
@@ -138,6 +138,12 @@ static uint64_t round_batch(struct worker *worker)
 		for (size_t i = objects_count; i > 0; i--)
 			free(objects[i - 1]);
 		break;
+	case ALTERNATING:
+		for (size_t i = 0; i < objects_count; i += 2)
+			free(objects[i]);
+		for (size_t i = 1; i < objects_count; i += 2)
+			free(objects[i]);
+		break;
 	case AT_RANDOM:
 		for (size_t i = 0; i < objects_count; i++)
 			free(objects[order[i]]);
@@ -237,6 +243,7 @@ static const struct family families[] = {
 	 .untouched = true},
 	{"live-in-order", .round = round_batch, .prepare = prepare_batch, .count = LIVE, .freeing = IN_ORDER},
 	{"live-reversed", .round = round_batch, .prepare = prepare_batch, .count = LIVE, .freeing = REVERSED},
+	{"live-alternating", .round = round_batch, .prepare = prepare_batch, .count = LIVE, .freeing = ALTERNATING},
 	{"live-random", .round = round_batch, .prepare = prepare_batch, .count = LIVE, .freeing = AT_RANDOM},
 	{"live-in-order-untouched", .round = round_batch, .prepare = prepare_batch, .count = LIVE, .freeing = IN_ORDER,
 	 .untouched = true},

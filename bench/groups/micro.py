@@ -38,6 +38,7 @@ def live():
     """100,000 objects at once."""
     for order in ORDERS:
         yield from sized(f"live-{order}", 16, 64, 256, 1024)
+    yield from sized("live-alternating", 16, 64, 256)
     for order in ORDERS:
         yield from sized(f"live-{order}-untouched", 64, 1024)
 

@@ -534,6 +534,49 @@ static void test_wrong_neighbours_stop_the_process(void **state)
 	REQUIRE_VALID(central_validate);
 }
 
+/* Among objects of several spans in turn, which are looked up one by one. */
+static void test_wrong_scattered_objects_stop_the_process(void **state)
+{
+	unsigned class = class_with_tail();
+	unsigned size = size_classes[class].size;
+	size_t objects = size_classes[class].objects;
+	void **all;
+	char *one, *other;
+
+	(void)state;
+	if (objects < 2) {
+		not_tested("wrong objects among those of several spans", "this profile's spans have one object");
+		return;
+	}
+	all = calloc(2 * objects, sizeof(*all));
+	assert_non_null(all);
+	central_give_back_empty(true);
+	assert_int_equal(central_take(class, all + 2 * objects, 2 * objects), 2 * objects);
+	one = (char *)page_span(page_of((uintptr_t)all[0]))->start;
+	other = (char *)page_span(page_of((uintptr_t)all[2 * objects - 1]))->start;
+	assert_ptr_not_equal(one, other);
+	expect_wrong_return((struct wrong_return){class, {one, other, one, other + size}, 4}, one,
+			    "object is already free (double free); size class %u", size);
+	expect_wrong_return((struct wrong_return){class, {one, other, one + size + 8, other + size}, 4}, one + size + 8,
+			    "pointer is inside an object, not at its start; size class %u", size);
+	expect_wrong_return((struct wrong_return){class, {one, &all, one + size, other}, 4}, &all,
+			    "object is already free (double free), or a sized free of what was never allocated; size class %u",
+			    size);
+	if (has_tail(class))
+		expect_wrong_return((struct wrong_return){class, {one, other, one + objects * size, other + size}, 4},
+				    one + objects * size, "pointer is inside an object, not at its start; size class %u", size);
+	central_return(class, (void **)&(char *){one + size}, 1, "test");
+	expect_wrong_return((struct wrong_return){class, {one, other, one + size, other + size}, 4}, one + size,
+			    "object is already free (double free); size class %u", size);
+	for (size_t i = 0; i < 2 * objects; i++) {
+		if (all[i] != one + size)
+			central_return(class, &all[i], 1, "test");
+	}
+	free(all);
+	central_give_back_empty(true);
+	REQUIRE_VALID(central_validate);
+}
+
 static void test_wrong_objects_stop_the_process(void **state)
 {
 	unsigned class = class_with_tail();
@@ -569,6 +612,7 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_wrong_objects_stop_the_process),
 		cmocka_unit_test(test_wrong_neighbours_stop_the_process),
+		cmocka_unit_test(test_wrong_scattered_objects_stop_the_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,6 +70,8 @@ static void test_index_at_every_offset(void **state)
 		for (uint64_t offset = 0; offset < info->span_bytes; offset++) {
 			if (offset * info->reciprocal >> RECIPROCAL_SHIFT != offset / info->size)
 				fail_msg("size %u: wrong index at offset %zu", info->size, (size_t)offset);
+			if (((offset * info->reciprocal & RECIPROCAL_REST) == 0) != (offset % info->size == 0))
+				fail_msg("size %u: wrong rest at offset %zu", info->size, (size_t)offset);
 		}
 	}
 }
