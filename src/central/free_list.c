@@ -69,7 +69,7 @@ static inline struct span *span_at(const void *object)
 /*
  * Finds the spans of objects that are not all close together, and fetches them: otherwise each of the next steps would wait for one
  * after the other, most of all where another thread has them. (Two threads with 100,000 objects of 64 bytes each, freed at random:
- * 15.5 ns instead of 16.8 each; one thread 15.3 instead of 15.0.) Returns how often the span changes from one object to the next;
+ * 15.5 ns instead of 16.8 each.) Returns how often the span changes from one object to the next;
  * 0: they are close, and nothing has been done.
  */
 static inline size_t fetch_spans(const struct size_class *info, void **objects, size_t count, struct span **spans)
@@ -313,7 +313,7 @@ static inline struct span *count_freed(struct free_list *list, struct span *span
 	return likely(span->free < span->turn) ? NULL : turn(list, span);
 }
 
-/* Marks the objects of a piece free. Returns `emptied`, the spans that have left the list, joined by `next`, with this one if it has. */
+/* Marks a piece's objects free. Returns `emptied`, the spans that have left the list, joined by `next`; with this one if it has. */
 static inline struct span *put_piece(struct free_list *list, const struct piece *piece, struct span *emptied,
 				     const char *function)
 {
