@@ -20,10 +20,11 @@ UNITTEST_SUMMARY = re.compile(r'^(?:OK|FAILED) \((.*)\)$', re.MULTILINE)
 UNITTEST_WHOLE_SKIPPED = re.compile(r"^setUp(?:Class|Module) \(.*skipped", re.MULTILINE)
 UNITTEST_WHOLE_FAILED = re.compile(r'^(?:ERROR|FAIL): (?:setUp|tearDown)(?:Class|Module) \(', re.MULTILINE)
 
-# What names a failure in the output of cmocka and of unittest.
+# What names a failure in the output of cmocka and of unittest, or says with which seed it can be had again.
 FAILURE = re.compile(r'^(?:not ok\b|ERROR:|FAIL:|# (?!not tested).*(?:failed|error:|seed))', re.IGNORECASE)
-# Lines of one program that are shown: those that name its failures, or else its last ones.
-SHOWN_LINES = 20
+# Lines of one program that are shown: so many that name its failures, and so many of its last ones on standard error.
+NAMED_LINES = 20
+LAST_LINES = 10
 
 # Meson's words for a test program as a whole.
 PASSED = {'OK', 'EXPECTEDFAIL'}
@@ -73,10 +74,11 @@ def count_program(record):
 
 def show_failure(folder, record):
     """What is wanted first of a test program that failed: the rest may be far above, or not be kept at all."""
-    lines = (record.get('stdout', '') + '\n' + record.get('stderr', '')).splitlines()
-    named = [line for line in lines if FAILURE.match(line)] or [line for line in lines if line.strip()]
+    output = record.get('stdout', '').splitlines()
+    errors = [line for line in record.get('stderr', '').splitlines() if line.strip()]
+    named = [line for line in output + errors if FAILURE.match(line)]
     print(f'{folder}: {record["name"]}: {record["result"]}')
-    for line in named[-SHOWN_LINES:]:
+    for line in [*named[-NAMED_LINES:], *errors[-LAST_LINES:]]:
         print(f'    {line}')
 
 

@@ -66,7 +66,7 @@ def constant_list(tables):
          f"{limits.RECIPROCAL_SHIFT}"),
         ("Log2 of the offset up to which that is exact.", "RECIPROCAL_OFFSET_BITS", f"{limits.OFFSET_BITS}"),
         ("Bits of that product of which one is set unless the offset is a multiple of the size.", "RECIPROCAL_REST",
-         f"UINT64_C({limits.RECIPROCAL_REST:#x})"),
+         f"{limits.RECIPROCAL_REST}u"),
     )
 
 
@@ -77,9 +77,8 @@ def constants(tables):
 def declarations():
     return """\
 struct size_class {
-	uint64_t reciprocal; /* see above; the error of rounding it up is below size / 2^44 per byte of offset, so it
-	                        stays below 1 / size, the least distance to the next index, for offsets below 2^23;
-	                        and below 2^-21, while a rest of one byte makes 2^-20 or more of the index */
+	uint64_t reciprocal; /* see above; the error of rounding it up is below 1 / 2^44 per byte of offset, so for
+	                        offsets below 2^23 it stays below 2^-21, while a byte makes 2^-20 or more of the index */
 	uint32_t size;       /* bytes of an object */
 	uint16_t pages;      /* pages of a span */
 	uint16_t objects;    /* objects in a span */

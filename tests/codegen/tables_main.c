@@ -17,6 +17,10 @@ static bool reciprocal_is_exact(const struct size_class *entry)
 			fprintf(stderr, "size %u: wrong index for offset %llu\n", entry->size, (unsigned long long)offset);
 			return false;
 		}
+		if (((offset * entry->reciprocal & RECIPROCAL_REST) == 0) != (rest == 0)) {
+			fprintf(stderr, "size %u: wrong rest for offset %llu\n", entry->size, (unsigned long long)offset);
+			return false;
+		}
 		if (++rest == entry->size) {
 			rest = 0;
 			index++;

@@ -83,6 +83,7 @@ class TableTest(unittest.TestCase):
             "MAX_SPAN_PAGES": model.longest_span(config) // config["page_size"],
             "RECIPROCAL_SHIFT": 44,
             "RECIPROCAL_OFFSET_BITS": 23,
+            "RECIPROCAL_REST": 0xfffff000000,
         }
         self.assertEqual({name: header.constants.get(name) for name in expected}, expected)
         self.assertEqual(1 << header.constants["PAGE_SHIFT"], config["page_size"])
