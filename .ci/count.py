@@ -25,6 +25,7 @@ FAILURE = re.compile(r'^(?:not ok\b|ERROR:|FAIL:|# (?!not tested).*(?:failed|err
 # Lines of one program that are shown: so many that name its failures, and so many of its last ones on standard error.
 NAMED_LINES = 20
 LAST_LINES = 10
+LINE_LENGTH = 200
 
 # Meson's words for a test program as a whole.
 PASSED = {'OK', 'EXPECTEDFAIL'}
@@ -79,7 +80,7 @@ def show_failure(folder, record):
     named = [line for line in output + errors if FAILURE.match(line)]
     print(f'{folder}: {record["name"]}: {record["result"]}')
     for line in [*named[-NAMED_LINES:], *errors[-LAST_LINES:]]:
-        print(f'    {line}')
+        print(f'    {line[:LINE_LENGTH]}')
 
 
 def count_folder(folder):
