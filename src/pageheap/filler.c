@@ -124,6 +124,25 @@ void filler_update(size_t number)
 	filler_insert(number);
 }
 
+/*
+ * The tightest free range; for many small objects of backed pages, if there is one: what has been given back costs a fault, and
+ * memory. (100,000 objects of 16 bytes, taken and freed in reverse: 7.2 instead of 7.9 ns each, and 4.2 instead of 4.7 MiB. Not for
+ * the rest: blocks that grow got ranges without room behind them, and the simulator's vectors took 1.07 times the system's time.)
+ */
+static size_t tightest_range(const struct hugepage *hugepage, size_t pages, size_t alignment)
+{
+	uint64_t taken[HUGEPAGE_WORDS];
+	size_t first = HUGEPAGE_PAGES;
+
+	if (hugepage->kind == PAGES_MANY_OBJECTS && hugepage->released_count != 0 &&
+	    hugepage_backed_free(hugepage) >= pages) {
+		for (size_t word = 0; word < HUGEPAGE_WORDS; word++)
+			taken[word] = hugepage->used[word] | hugepage->released[word];
+		first = bits_tightest_clear(taken, HUGEPAGE_PAGES, pages, alignment);
+	}
+	return first != HUGEPAGE_PAGES ? first : bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, pages, alignment);
+}
+
 static size_t find_in_list(enum page_kind kind, size_t list, size_t pages, size_t alignment, size_t *first)
 {
 	uint32_t link = filler.lists[list][kind].head;
@@ -131,7 +150,7 @@ static size_t find_in_list(enum page_kind kind, size_t list, size_t pages, size_
 	for (int tries = 0; link != 0 && tries < ALIGNED_TRIES; tries++) {
 		const struct hugepage *hugepage = &hugepage_records[link - 1];
 
-		*first = bits_tightest_clear(hugepage->used, HUGEPAGE_PAGES, pages, alignment);
+		*first = tightest_range(hugepage, pages, alignment);
 		if (*first != HUGEPAGE_PAGES)
 			return link - 1;
 		link = hugepage->next;

@@ -223,6 +223,38 @@ static void swings_keep_their_hugepages(void **unused)
 }
 
 /* Far more time than can be counted. */
+/* What has been given back costs a fault: of a hugepage's free pages, small objects get those that have memory, tight or not. */
+static void small_objects_take_backed_pages(void **unused)
+{
+	size_t pages = maximum(PAGE_SIZE, os_page_size()) >> PAGE_SHIFT;
+	const struct page_request request = {.pages = pages, .alignment = pages, .kind = PAGES_MANY_OBJECTS};
+	uintptr_t backed[2];
+	uintptr_t given_back;
+
+	(void)unused;
+	for (size_t i = 0; i < 12; i++) {
+		assert_true(model_allocate(&model.runs[i], &request));
+		memset((void *)model.runs[i].address, 0x5a, pages << PAGE_SHIFT);
+		model_mark(&model.runs[i], 0);
+	}
+	given_back = model.runs[3].address;
+	model_free(&model.runs[3]);
+	pageheap_release(0);
+	assert_int_equal(heap_statistics().free, 0);
+	for (size_t i = 0; i < 2; i++) {
+		backed[i] = model.runs[7 + i].address;
+		model_free(&model.runs[7 + i]);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(model_allocate(&model.runs[7 + i], &request));
+		assert_true(model.runs[7 + i].address == backed[0] || model.runs[7 + i].address == backed[1]);
+	}
+	assert_int_equal(heap_statistics().free, 0);
+	assert_true(model_allocate(&model.runs[3], &request));
+	assert_int_equal(model.runs[3].address, given_back);
+	model_check_all();
+}
+
 static void long_pause(void **unused)
 {
 	(void)unused;
@@ -595,6 +627,7 @@ int main(void)
 		RELEASE_TEST(limits),
 		RELEASE_TEST(fast_swings),
 		RELEASE_TEST(swings_keep_their_hugepages),
+		RELEASE_TEST(small_objects_take_backed_pages),
 		RELEASE_TEST(long_pause),
 		RELEASE_TEST(keeps_no_more_than_demand),
 		RELEASE_TEST(slow_swings),
